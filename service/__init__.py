@@ -1,0 +1,1 @@
+"""pgtally: multi-tenant event analytics. PostgreSQL holds the logic, this package the edges."""

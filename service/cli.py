@@ -1,0 +1,157 @@
+"""The command pgtally."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+import psycopg
+import rich_click as click
+from granian.constants import Interfaces
+from granian.server import Server
+
+from service import decoding, load, problems, settings
+from service.cluster import Cluster, ClusterError
+from service.migrate import MigrationError, migrate
+from service.run import run
+
+dsn_option = click.option(
+    "--dsn",
+    envvar="PGTALLY_ADMIN_DSN",
+    required=True,
+    help="Connection string of a superuser; also PGTALLY_ADMIN_DSN.",
+)
+
+
+def _home() -> Path:
+    root = Path(__file__).resolve().parent.parent
+    return Path(os.environ.get("PGTALLY_HOME") or root / ".pgtally").resolve()
+
+
+def _port() -> int:
+    text = os.environ.get("PGTALLY_PORT", "8000")
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise click.ClickException(f"PGTALLY_PORT={text!r}: expected a port from 1 to 65535")
+    return int(text)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Multi-tenant event analytics in PostgreSQL."""
+
+
+@cli.command("run")
+def run_command() -> None:
+    """Run everything here: a private PostgreSQL cluster, demo data, the service."""
+    try:
+        sys.exit(run(_home(), _port()))
+    except (ClusterError, MigrationError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command("remove")
+@click.confirmation_option(prompt="Delete the private cluster and all its data?")
+def remove_command() -> None:
+    """Delete the private cluster that `pgtally run` made, with its data."""
+    home = _home()
+    cluster = Cluster(home)
+    if cluster.link.is_symlink():
+        cluster.remove()
+    (home / "dev.json").unlink(missing_ok=True)
+    click.echo(f"removed the cluster of {home}")
+
+
+@cli.command("migrate")
+@dsn_option
+def migrate_command(dsn: str) -> None:
+    """Bring a database up to date: migrations, functions, jobs."""
+    try:
+        migrate(dsn, click.echo)
+    except (MigrationError, psycopg.OperationalError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command("init")
+@dsn_option
+def init_command(dsn: str) -> None:
+    """Migrate, and make an admin key, which is shown this once."""
+    try:
+        migrate(dsn, lambda text: click.echo(text, err=True))
+    except (MigrationError, psycopg.OperationalError) as error:
+        raise click.ClickException(str(error)) from error
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(
+            "select api_key from api.key_create(null, 'pgtally init', array['admin'])"
+        ).fetchone()
+    click.echo(row[0] if row else "")
+
+
+@cli.command("serve")
+def serve_command() -> None:
+    """Serve HTTP. Settings come from PGTALLY_* variables; see docs/configuration.md."""
+    try:
+        config = settings.load()
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    Server(
+        "service.app:from_environment",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=config.host,
+        port=config.port,
+        workers=config.workers,
+        workers_kill_timeout=15,
+        log_access=False,
+        backlog=1024,
+    ).serve()
+
+
+@cli.command("import")
+@dsn_option
+@click.option("--tenant", required=True, type=click.UUID, help="The tenant's id.")
+@click.argument("file", type=click.File("rb"), default="-")
+def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
+    """Import events from NDJSON, one a line, as POST /events takes them.
+
+    Loading a file twice adds nothing if its events have ids. Bad lines are listed and left out;
+    then the exit code is 1.
+    """
+    bad = 0
+
+    def rows(connection: psycopg.Connection[Any]) -> Iterator[tuple[Any, ...]]:
+        nonlocal bad
+        number = 0
+        while lines := file.readlines(4_000_000):
+            batch = decoding.decode_events([line.strip() or b"{}" for line in lines], decoding.utc_now())
+            for error in batch.errors:
+                bad += 1
+                place = f"line {number + (error.index or 0) + 1}{error.pointer or ''}"
+                click.echo(f"{place}: {error.detail}", err=True)
+            number += len(lines)
+            if batch.occurred_at:
+                load.ensure_partitions(connection, min(batch.occurred_at), max(batch.occurred_at))
+            yield from zip(
+                batch.occurred_at, batch.event_id, batch.event_type, batch.value, batch.actor_id,
+                batch.session_id, (data.obj for data in batch.data), strict=True,
+            )  # fmt: skip
+            click.echo(f"{number:,} lines read", err=True)
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        try:
+            accepted, duplicates = load.load(connection, tenant, rows(connection), lambda count: None)
+        except psycopg.Error as error:
+            problem = problems.of_database_error(error)
+            details = "".join(f"\n  event {e.index}: {e.detail}" for e in problem.errors[:20])
+            raise click.ClickException(problem.detail + details) from error
+    click.echo(f"{accepted:,} new, {duplicates:,} duplicates, {bad:,} bad")
+    sys.exit(1 if bad else 0)
+
+
+def main() -> None:
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The one way to the database: a pool, and one statement a request in its own transaction."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from service.problems import unavailable
+from service.settings import Settings
+
+RETRIED = frozenset({"40001", "40P01"})
+
+
+class Database:
+    """A pool of connections that says at once when the database is away, and recovers by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout_seconds = settings.pool_timeout_ms / 1000
+        self._down_until = 0.0
+        self.pool = AsyncConnectionPool(
+            settings.dsn,
+            min_size=settings.pool_size,
+            max_size=settings.pool_size,
+            timeout=self._timeout_seconds,
+            # Give up soon: the next request tries again, instead of waiting out a long backoff.
+            reconnect_timeout=1,
+            kwargs={"autocommit": True, "application_name": "pgtally", "connect_timeout": 5},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Starts the pool; returns at once, whether the database is there or not."""
+        await self.pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    async def call(
+        self, sql: LiteralString, parameters: Mapping[str, object], repeatable: bool = True
+    ) -> list[TupleRow]:
+        """Runs one statement and returns its rows.
+
+        A statement that may be repeated is tried a second time when the connection turns out to
+        be dead, as all are after a restart of the server, or when a deadlock chose it as victim.
+        Raises Problem 503 if the database is away, psycopg.Error otherwise.
+        """
+        try:
+            return await self._run(sql, parameters)
+        except psycopg.OperationalError as error:
+            lost = error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
+            if not repeatable or isinstance(error, PoolTimeout):
+                raise
+            if not lost and error.sqlstate not in RETRIED:
+                raise
+            if lost:
+                await self.pool.check()
+        return await self._run(sql, parameters)
+
+    async def _run(self, sql: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
+        if time.monotonic() < self._down_until:
+            raise unavailable()
+        try:
+            async with self.pool.connection() as connection:
+                cursor = await connection.execute(sql, parameters, binary=True)
+                return await cursor.fetchall()
+        except PoolTimeout:
+            # Others need not wait as long to learn the same.
+            self._down_until = time.monotonic() + self._timeout_seconds / 2
+            raise

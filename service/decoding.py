@@ -1,0 +1,242 @@
+"""From the bytes of a request to typed columns, strictly, with every error named."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+from msgspec import Meta
+from psycopg.types.json import Jsonb
+
+from service.problems import FieldError, Problem
+from service.uuid7 import uuid7, uuid7_time
+
+MAX_EVENTS = 10_000
+MAX_ERRORS = 1_000
+MAX_DATA_BYTES = 65_536
+MAX_DATA_DEPTH = 32
+MAX_VALUE = 1e30
+
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """An event as a client sends it."""
+
+    type: Annotated[Text, Meta(description="What happened, for example `departure`.")]
+    occurred_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="When, with an offset. Without it, the time of a UUIDv7 id, or now."),
+    ] = None
+    id: Annotated[
+        UUID | None,
+        Meta(description="Makes a retry safe: the same id and time is stored once."),
+    ] = None
+    actor_id: Annotated[Text | None, Meta(description="Who did it; see uniqueActors.")] = None
+    session_id: Text | None = None
+    value: Annotated[int | float | None, Meta(description="A number to sum and average.")] = None
+    data: Annotated[
+        msgspec.Raw, Meta(description="Anything else: an object of at most 64 KB and 32 levels.")
+    ] = msgspec.Raw(b"{}")
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /events/bulk."""
+
+    events: list[msgspec.Raw]
+
+
+class Batch(msgspec.Struct):
+    """Good events as columns, ready for api.events_ingest, and the position each one came from."""
+
+    index: list[int]
+    occurred_at: list[datetime]
+    event_id: list[UUID]
+    event_type: list[str]
+    value: list[Decimal | None]
+    actor_id: list[str | None]
+    session_id: list[str | None]
+    data: list[Jsonb]
+    errors: list[FieldError]
+
+    def parameters(self, tenant: UUID) -> dict[str, object]:
+        """The arguments of the ingest statement."""
+        return {
+            "tenant": tenant,
+            "occurred_at": self.occurred_at,
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "value": self.value,
+            "actor_id": self.actor_id,
+            "session_id": self.session_id,
+            "data": self.data,
+        }
+
+
+_event = msgspec.json.Decoder(Event)
+_any = msgspec.json.Decoder(Any)
+_envelope = msgspec.json.Decoder(Envelope)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+# What PostgreSQL would refuse or blow up inside `data`, and msgspec lets pass when it only skips:
+# NUL characters, and numbers beyond double precision. Rare, so a match is looked at again.
+_suspicious = re.compile(rb"\\u0000|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+
+
+def _keep(raw: bytes) -> bytes:
+    return raw
+
+
+def _depth(value: Any) -> int:
+    deepest = 0
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict | list):
+            deepest = max(deepest, depth)
+            children = item.values() if isinstance(item, dict) else item
+            stack.extend((child, depth + 1) for child in children)
+    return deepest
+
+
+def pointer_of(message: str) -> tuple[str, str]:
+    """Splits msgspec's message into the detail and a JSON pointer."""
+    detail, _, path = message.partition(" - at `")
+    pointer = re.sub(r"\.([^.\[]+)", r"/\1", path.rstrip("`").removeprefix("$"))
+    field = re.search(r"(?:unknown field|required field) `([^`]+)`", detail)
+    if field:
+        pointer += "/" + field[1].replace("~", "~0").replace("/", "~1")
+    return detail[:1].lower() + detail[1:], re.sub(r"\[(\d+)\]", r"/\1", pointer)
+
+
+def _data_problem(raw: bytes) -> str | None:
+    if raw[:1] != b"{":
+        return "expected `object`"
+    if len(raw) > MAX_DATA_BYTES:
+        return "longer than 65,536 bytes"
+    if _suspicious.search(raw):
+        try:
+            _any.decode(raw)
+        except msgspec.DecodeError as error:
+            return pointer_of(str(error))[0]
+        if b"\\u0000" in raw and "\0" in _all_text(_any.decode(raw)):
+            return "holds a NUL character, which cannot be stored"
+    if raw.count(b"{") + raw.count(b"[") > MAX_DATA_DEPTH and (
+        _depth(_any.decode(raw)) > MAX_DATA_DEPTH
+    ):
+        return "deeper than 32 levels"
+    return None
+
+
+def _all_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(value) + "".join(map(_all_text, value.values()))
+    if isinstance(value, list):
+        return "".join(map(_all_text, value))
+    return ""
+
+
+def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
+    """Decodes events one by one. Every bad one gets its errors, with its index; the rest is kept."""
+    batch = Batch([], [], [], [], [], [], [], [], [])
+    for index, raw in enumerate(raws):
+        problems: list[tuple[str, str]] = []
+        try:
+            event = _event.decode(raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            problems.append(pointer_of(str(error)))
+            batch.errors += [FieldError(d, pointer=p, index=index) for d, p in problems]
+            continue
+        except UnicodeDecodeError:
+            batch.errors.append(FieldError("is not UTF-8", pointer="", index=index))
+            continue
+        data = bytes(event.data)
+        if data == b"null":
+            data = b"{}"
+        if problem := _data_problem(data):
+            problems.append((problem, "/data"))
+        for name, text in (
+            ("type", event.type),
+            ("actorId", event.actor_id),
+            ("sessionId", event.session_id),
+        ):
+            if text is not None and "\0" in text:
+                problems.append(("holds a NUL character, which cannot be stored", "/" + name))
+        if event.value is not None and not abs(event.value) < MAX_VALUE:
+            problems.append(("must be between -1e30 and 1e30", "/value"))
+        occurred_at = event.occurred_at
+        if occurred_at is None:
+            occurred_at = now if event.id is None else uuid7_time(event.id)
+        if occurred_at is None:
+            text = "without occurredAt the id must be a UUIDv7, from which the time is taken"
+            problems.append((text, "/id"))
+        if problems or occurred_at is None:
+            batch.errors += [FieldError(d, pointer=p, index=index) for d, p in problems]
+            continue
+        batch.index.append(index)
+        batch.occurred_at.append(occurred_at)
+        batch.event_id.append(event.id or uuid7(now))
+        batch.event_type.append(event.type)
+        batch.value.append(None if event.value is None else Decimal(repr(event.value)))
+        batch.actor_id.append(event.actor_id)
+        batch.session_id.append(event.session_id)
+        batch.data.append(Jsonb(data, dumps=_keep))
+    return batch
+
+
+def split_bulk(body: bytes, media_type: str) -> list[msgspec.Raw] | list[bytes]:
+    """The events of a bulk body: {"events": [...]}, a bare array, or NDJSON. Raises Problem 400."""
+    raws: list[msgspec.Raw] | list[bytes]
+    if media_type in ("application/x-ndjson", "application/jsonl", "application/ndjson"):
+        raws = [line for line in body.split(b"\n") if line.strip()]
+    else:
+        try:
+            if body.lstrip()[:1] == b"[":
+                raws = _raw_list.decode(body)
+            else:
+                raws = _envelope.decode(body).events
+        except (msgspec.DecodeError, RecursionError) as error:
+            detail, pointer = pointer_of(str(error))
+            raise Problem(400, "the body is not valid", [FieldError(detail, pointer)]) from error
+    if not 1 <= len(raws) <= MAX_EVENTS:
+        raise Problem(400, f"a batch has 1 to {MAX_EVENTS:,} events, not {len(raws):,}")
+    return raws
+
+
+async def read_body(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
+    """The body, inflated if it is gzip, valid UTF-8. Raises Problem 400, 413 or 415."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in (
+        "", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl",
+    ):  # fmt: skip
+        raise Problem(415, f"content type {media_type}; use application/json or x-ndjson")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise Problem(415, f"content encoding {encoding}; use gzip or none")
+    body = await request.body()
+    if encoding == "gzip":
+        inflate = zlib.decompressobj(wbits=31)
+        try:
+            body = inflate.decompress(body, max_bytes + 1)
+        except zlib.error as error:
+            raise Problem(400, "the body is not gzip") from error
+        if len(body) > max_bytes or inflate.unconsumed_tail:
+            raise Problem(413, f"the body inflates to more than {max_bytes:,} bytes")
+        if not inflate.eof or inflate.unused_data:
+            raise Problem(400, "the gzip body is cut short or has more than one member")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
+    return body
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,60 @@
+"""GET /health/live and /health/ready."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from litestar import Response, get
+
+from service import json
+from service.database import Database
+from service.problems import Problem
+
+STATUS = """
+  select deltas_waiting, last_fold_at
+  from api.service_status()
+"""
+FOLD_LATE_SECONDS = 600
+
+
+class Live(msgspec.Struct):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Ready(msgspec.Struct, rename="camel"):
+    """Whether requests can be served, and what an operator should look at."""
+
+    ready: bool
+    database: str
+    deltas_waiting: int | None = None
+    last_fold_at: datetime | None = None
+    warnings: list[str] = []
+
+
+@get("/health/live", opt={"public": True}, operation_id="live", tags=["Health"], summary="Liveness")
+async def live() -> Response[Live]:
+    """200 while the process runs."""
+    return json.respond(Live())
+
+
+@get(
+    "/health/ready", opt={"public": True}, operation_id="ready", tags=["Health"], summary="Readiness"
+)
+async def ready(db: Database) -> Response[Ready]:
+    """200 while the database answers, 503 otherwise. Late jobs are warnings: answers stay exact."""
+    try:
+        waiting, last_fold_at = (await db.call(STATUS, {}))[0]
+    except (psycopg.Error, Problem):
+        response: Response[Any] = json.respond(Ready(False, "not available"), 503)
+        response.headers["Retry-After"] = "1"
+        return response
+    warnings = []
+    if waiting and (
+        last_fold_at is None
+        or (datetime.now(UTC) - last_fold_at).total_seconds() > FOLD_LATE_SECONDS
+    ):
+        warnings.append("fold has not run for ten minutes; see pg_cron, or run: call tally.fold()")
+    return json.respond(Ready(True, "ok", waiting, last_fold_at, warnings))

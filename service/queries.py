@@ -1,0 +1,297 @@
+"""GET /analytics/... and GET /summaries."""
+
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.datastructures import State
+from msgspec import Meta
+from psycopg.types.json import Jsonb
+
+from service import json
+from service.database import Database
+from service.keys import Caller
+from service.problems import FieldError, Problem
+
+COUNT = """
+  select total, resolved_from, resolved_to
+  from api.event_count(
+    p_tenant => %(tenant)s::uuid,
+    p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
+    p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text)
+"""
+BY_TYPE = """
+  select event_type, total
+  from api.event_by_type(
+    p_tenant => %(tenant)s::uuid,
+    p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
+    p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text)
+"""
+TIMELINE = """
+  select bucket_start, bucket_on, event_type, total
+  from api.event_timeline(
+    p_tenant => %(tenant)s::uuid,
+    p_interval => %(interval)s::text,
+    p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
+    p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text,
+    p_time_zone => %(timezone)s::text,
+    p_by_type => %(by_type)s::boolean)
+"""
+SUMMARIES = """
+  select
+    metric, period_on, period_start, period_end, value, event_count, value_count, value_sum,
+    value_min, value_max, unique_actors, final, as_of, revision
+  from api.summary_list(
+    p_tenant => %(tenant)s::uuid,
+    p_period_type => %(periodType)s::text,
+    p_from => %(from)s::date,
+    p_to => %(to)s::date,
+    p_metric => %(metric)s::text,
+    p_measure => %(measure)s::text)
+"""
+
+Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Which events, and what to measure. `data.<key>=<value>` filters on a property as well."""
+
+    from_: Annotated[
+        str,
+        Meta(description="A date (local midnight) or an RFC 3339 time; open if absent."),
+    ] = msgspec.field(default="-infinity", name="from")
+    to: Annotated[str, Meta(description="The first moment after the range; open if absent.")] = (
+        "infinity"
+    )
+    type: Annotated[list[Text], Meta(max_length=100, description="Only these types.")] = []
+    actor_id: Annotated[str, Meta(max_length=200, description="Only this actor's events.")] = ""
+    timezone: Annotated[str, Meta(description="IANA name; the tenant's own if absent.")] = ""
+    measure: Measure = "count"
+
+
+class TimelineQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
+    """The same for a timeline."""
+
+    interval: Literal["hour", "day", "week", "month"] = "day"
+    group_by: Literal["type"] | None = None
+
+
+class SummaryQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """One period by `periodStart`, or the periods that begin from `from` until before `to`."""
+
+    period_type: Literal["day", "week", "month"] = "day"
+    metric: Annotated[str, Meta(max_length=200, description="An event type; all if absent.")] = ""
+    period_start: Annotated[date | None, Meta(description="A date within the period.")] = None
+    from_: date | None = msgspec.field(default=None, name="from")
+    to: date | None = None
+    measure: Measure = "count"
+
+
+class Total(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One figure. The resolved range is given where retention made it wider than asked."""
+
+    total: Decimal | None
+    resolved_from: datetime | None = None
+    resolved_to: datetime | None = None
+
+
+class TypeTotal(msgspec.Struct):
+    """The figure of one event type."""
+
+    type: str
+    total: Decimal | None
+
+
+class TimelineTotal(msgspec.Struct, omit_defaults=True):
+    """The figure of one interval: its local date, or its first instant for hours."""
+
+    date: str
+    total: Decimal | None
+    type: str | None = None
+
+
+class Summary(msgspec.Struct, rename="camel"):
+    """The figures of one period. A final one was checked against the raw events."""
+
+    metric: str
+    period_type: str
+    period_start: date
+    starts_at: datetime
+    ends_at: datetime
+    value: Decimal | None
+    count: int
+    value_count: int
+    sum: Decimal | None
+    min: Decimal | None
+    max: Decimal | None
+    unique_actors: int
+    final: bool
+    as_of: datetime
+    revision: int
+
+
+_operator = re.compile(r"(>=|<=|!=|>|<)?(.*)", re.DOTALL)
+_lost_plus = re.compile(r" (\d\d:\d\d)$")
+
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+def _split(
+    request: Request[Any, Any, State], shape: type[Shape]
+) -> tuple[Shape, list[dict[str, str]]]:
+    """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    values: dict[str, Any] = {}
+    filters = []
+    errors = []
+    for name, text in request.query_params.multi_items():
+        if "\0" in name or "\0" in text:
+            errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
+        elif name.startswith("data.") and "from" in known and issubclass(shape, RangeQuery):
+            # `data.k>=1` parses as the name `data.k>` and the value `1`.
+            key, suffix = re.fullmatch(r"(.*?)([<>!]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
+            operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
+            if suffix:
+                operator, value = suffix + "=", text
+            filters.append({"key": key, "op": operator or "=", "value": value})
+        elif name not in known:
+            allowed = ", ".join(known) + (", data.<key>" if issubclass(shape, RangeQuery) else "")
+            errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
+        elif name == "type":
+            values.setdefault(name, []).append(text)
+        elif name in values:
+            errors.append(FieldError("given more than once", parameter=name))
+        else:
+            # An offset's plus sign that was not escaped arrives as a space.
+            values[name] = _lost_plus.sub(r"+\1", text)
+    for name, value in values.items():
+        try:
+            values[name] = msgspec.convert(value, known[name], strict=False)
+        except msgspec.ValidationError as error:
+            detail = str(error)[:1].lower() + str(error)[1:]
+            errors.append(FieldError(detail.replace("`", ""), parameter=name))
+    if errors:
+        raise Problem(400, "the query is not valid", errors)
+    return msgspec.convert(values, shape), filters
+
+
+def _parameters(query: RangeQuery, filters: list[dict[str, str]], caller: Caller) -> dict[str, Any]:
+    return {
+        "tenant": caller.tenant,
+        "from": query.from_,
+        "to": query.to,
+        "timezone": query.timezone,
+        "type": query.type,
+        "measure": query.measure,
+        "filters": Jsonb(filters),
+        "actorId": query.actor_id,
+    }
+
+
+@get(
+    "/analytics/events/count",
+    opt={"scope": "read", "rate": "analytics", "query": RangeQuery},
+    operation_id="countEvents",
+    summary="One figure for a range",
+    tags=["Analytics"],
+)
+async def count_events(request: Request[Any, Any, State], db: Database) -> Response[Total]:
+    """The number of events in a range, or another measure of them."""
+    query, filters = _split(request, RangeQuery)
+    parameters = _parameters(query, filters, request.scope["state"]["caller"])
+    total, resolved_from, resolved_to = (await db.call(COUNT, parameters))[0]
+    return json.respond(Total(total, resolved_from, resolved_to))
+
+
+@get(
+    "/analytics/events/by-type",
+    opt={"scope": "read", "rate": "analytics", "query": RangeQuery},
+    operation_id="countEventsByType",
+    summary="One figure for each event type, largest first",
+    tags=["Analytics"],
+)
+async def events_by_type(request: Request[Any, Any, State], db: Database) -> Response[list[TypeTotal]]:
+    """At most 1,000 types."""
+    query, filters = _split(request, RangeQuery)
+    parameters = _parameters(query, filters, request.scope["state"]["caller"])
+    return json.respond([TypeTotal(*row) for row in await db.call(BY_TYPE, parameters)])
+
+
+@get(
+    "/analytics/events/timeline",
+    opt={"scope": "read", "rate": "analytics", "query": TimelineQuery},
+    operation_id="eventTimeline",
+    summary="One figure for each hour, day, week or month",
+    tags=["Analytics"],
+)
+async def event_timeline(
+    request: Request[Any, Any, State], db: Database
+) -> Response[list[TimelineTotal]]:
+    """Gaps are filled; an open range runs from the first event to the newest."""
+    query, filters = _split(request, TimelineQuery)
+    parameters = _parameters(query, filters, request.scope["state"]["caller"])
+    parameters |= {"interval": query.interval, "by_type": query.group_by == "type"}
+    rows = await db.call(TIMELINE, parameters)
+    hours = query.interval == "hour"
+    return json.respond(
+        [TimelineTotal((at if hours else on).isoformat(), total, kind) for at, on, kind, total in rows]
+    )
+
+
+@get(
+    "/summaries",
+    opt={"scope": "read", "rate": "summaries", "query": SummaryQuery},
+    operation_id="getSummaries",
+    summary="Pre-calculated days, weeks and months",
+    tags=["Summaries"],
+)
+async def summaries(
+    request: Request[Any, Any, State], db: Database
+) -> Response[Summary | list[Summary]]:
+    """One summary for `metric` and `periodStart`, a list otherwise.
+
+    `final` tells a figure that has been checked after its period ended from one that may still
+    grow; a final 0 is a 0.
+    """
+    query, _ = _split(request, SummaryQuery)
+    caller: Caller = request.scope["state"]["caller"]
+    first, end = query.from_, query.to
+    if query.period_start is not None:
+        if first is not None or end is not None:
+            raise Problem(400, "give periodStart, or from and to, not both")
+        first = query.period_start
+        end = first + timedelta(days=1) if first < date.max else first
+    if first is None or end is None:
+        raise Problem(400, "give periodStart, or both from and to")
+    rows = await db.call(
+        SUMMARIES,
+        {
+            "tenant": caller.tenant,
+            "periodType": query.period_type,
+            "from": first,
+            "to": end,
+            "metric": query.metric,
+            "measure": query.measure,
+        },
+    )
+    found = [Summary(metric, query.period_type, *rest) for metric, *rest in rows]
+    if query.period_start is not None and query.metric:
+        return json.respond(found[0])
+    return json.respond(found)

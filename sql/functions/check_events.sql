@@ -1,0 +1,51 @@
+-- The bounds that a batch must keep and that no type or table constraint can name by index. The
+-- aggregate over all times is cheap; the list of offenders is made only if there is one.
+create function tally.check_events(
+  p_tenant tally.tenants,
+  p_occurred_at timestamptz[],
+  p_event_id uuid[],
+  p_event_type text[],
+  p_value numeric[],
+  p_actor_id text[],
+  p_session_id text[],
+  p_data jsonb[]
+)
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_count integer := cardinality(p_occurred_at);
+  v_latest timestamptz := now() + interval '1 hour';
+  v_earliest timestamptz := greatest(
+    timestamptz '1980-01-01 00:00:00+00',
+    p_tenant.events_kept_from,
+    now() - p_tenant.event_retention);
+begin
+  if v_count not between 1 and 10000 then
+    raise exception using
+      errcode = 'TY400', message = format('a batch has 1 to 10,000 events, not %s', v_count);
+  elsif not v_count = all (array[
+    cardinality(p_event_id), cardinality(p_event_type), cardinality(p_value),
+    cardinality(p_actor_id), cardinality(p_session_id), cardinality(p_data)])
+  then
+    raise exception using errcode = 'TY400', message = 'the arrays differ in length';
+  end if;
+  if exists (select from unnest(p_occurred_at) as at where at < v_earliest or at > v_latest) then
+    perform tally.raise_invalid(jsonb_agg(jsonb_build_object(
+      'index', i - 1,
+      'pointer', '/occurredAt',
+      'detail', case
+        when at > v_latest then format('%s is more than an hour in the future', to_json(at))
+        else format('%s is before %s, the earliest time that this tenant keeps', to_json(at), to_json(v_earliest))
+      end) order by i))
+    from unnest(p_occurred_at) with ordinality as events (at, i)
+    where at < v_earliest or at > v_latest;
+  end if;
+end
+$$;
+alter function tally.check_events owner to tally_owner;
+revoke all on function tally.check_events from public;
+grant execute on function tally.check_events to tally_tenant;
+comment on function tally.check_events is
+  'Raises TY400 unless the arrays are of one length, 1 to 10,000, and every time lies between the tenant''s retention and an hour ahead.';

@@ -1,0 +1,23 @@
+-- Accepts the names of IANA zones. PostgreSQL itself would also take POSIX specifications such as
+-- UTC+3, whose sign means the opposite of what people expect.
+create function tally.check_time_zone(p_zone text) returns text
+language plpgsql stable strict
+set search_path = ''
+as $$
+begin
+  if p_zone !~ '^(Etc/GMT[+-][0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){0,2})$' then
+    raise exception using errcode = '22023', message = 'not a zone name';
+  end if;
+  perform now() at time zone p_zone;
+  return p_zone;
+exception when invalid_parameter_value then
+  raise exception using
+    errcode = 'TY400', column = 'timezone',
+    message = format('unknown time zone %s', to_json(left(p_zone, 64))),
+    hint = 'Use an IANA name such as Europe/Berlin or UTC.';
+end
+$$;
+alter function tally.check_time_zone owner to tally_owner;
+revoke all on function tally.check_time_zone from public;
+grant execute on function tally.check_time_zone to tally_tenant, tally_owner;
+comment on function tally.check_time_zone is 'Returns the zone if it is an IANA name that this server knows, else raises TY400.';

@@ -1,0 +1,39 @@
+-- Recomputes days from quarter hours, or weeks and months from days, for the periods that touch a
+-- range. The caller holds the tenant's row.
+create function tally.derive_summaries(
+  p_tenant tally.tenants, p_period_type tally.period_type, p_from timestamptz, p_to timestamptz
+)
+returns integer
+language plpgsql volatile strict
+set search_path = ''
+as $$
+declare
+  v_unit text := p_period_type;
+  v_source tally.period_type := case when v_unit = 'day' then 'quarter_hour' else 'day' end;
+  v_from timestamptz := tally.period_start(p_from, v_unit, p_tenant.time_zone, p_tenant.week_start);
+  v_to timestamptz := tally.period_ceiling(p_to, v_unit, p_tenant.time_zone, p_tenant.week_start);
+  v_rows tally.summaries[];
+begin
+  with derived as (
+    select
+      p_tenant.tenant_id, p_period_type,
+      tally.period_start(s.period_start, v_unit, p_tenant.time_zone, p_tenant.week_start),
+      'event_type', s.metric, '{}'::jsonb, sum(s.event_count)::bigint, sum(s.value_count)::bigint,
+      sum(s.value_sum), min(s.value_min), max(s.value_max), public.hll_union_agg(s.actors), 1, now(),
+      null::timestamptz
+    from tally.summaries as s
+    where s.tenant_id = p_tenant.tenant_id
+      and s.period_type = v_source
+      and s.period_start >= v_from
+      and s.period_start < v_to
+      and s.metric_kind = 'event_type'
+    group by 3, s.metric
+  )
+  select coalesce(array_agg(row(derived.*)::tally.summaries), '{}') into v_rows from derived;
+  return tally.replace_summaries(p_tenant.tenant_id, p_period_type, v_from, v_to, v_rows);
+end
+$$;
+alter function tally.derive_summaries owner to tally_owner;
+revoke all on function tally.derive_summaries from public;
+comment on function tally.derive_summaries is
+  'Recomputes the days, weeks or months that touch a range from the next finer rows; returns how many changed.';

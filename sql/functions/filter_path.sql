@@ -1,0 +1,48 @@
+-- Turns filters on data, [{"key": "distance", "op": ">=", "value": "1000"}, ...], into one jsonpath,
+-- all of which must hold. Values arrive as text, as they stand in a query string: 100 matches the
+-- number 100 and the string "100". A dot in a key goes down a level; an array matches if one of its
+-- elements does; != also matches events that lack the key. Cost: one jsonpath check a raw event.
+create function tally.filter_path(p_filters jsonb) returns jsonpath
+language plpgsql immutable strict
+set search_path = ''
+as $$
+declare
+  v_filter jsonb;
+  v_path text;
+  v_text text;
+  v_literal text;
+  v_clauses text[] := '{}';
+begin
+  if jsonb_array_length(p_filters) > 20 then
+    raise exception using errcode = 'TY400', message = 'more than 20 filters';
+  end if;
+  for v_filter in select * from jsonb_array_elements(p_filters)
+  loop
+    select '$.' || string_agg(to_json(part)::text, '.' order by i) into v_path
+    from string_to_table(v_filter ->> 'key', '.') with ordinality as parts (part, i);
+    v_text := to_json(v_filter ->> 'value')::text;
+    v_literal := case
+      when v_filter ->> 'value' ~ '^-?(0|[1-9][0-9]{0,100})(\.[0-9]{1,100})?$'
+        or v_filter ->> 'value' in ('true', 'false', 'null') then v_filter ->> 'value'
+    end;
+    case
+      when v_filter ->> 'op' in ('=', '!=') then
+        v_clauses := v_clauses || format(
+          case v_filter ->> 'op' when '=' then '(%s)' else '(!(%s))' end,
+          concat_ws(' || ', v_path || ' == ' || v_text, v_path || ' == ' || v_literal));
+      when v_filter ->> 'op' in ('>', '>=', '<', '<=') then
+        v_clauses := v_clauses || format('(%s %s %s)', v_path, v_filter ->> 'op', coalesce(v_literal, v_text));
+      else
+        raise exception using
+          errcode = 'TY400', message = format('unknown operator %s', to_json(v_filter ->> 'op')),
+          hint = 'Use = != > >= < or <=.';
+    end case;
+  end loop;
+  return array_to_string(v_clauses, ' && ')::jsonpath;
+end
+$$;
+alter function tally.filter_path owner to tally_owner;
+revoke all on function tally.filter_path from public;
+grant execute on function tally.filter_path to tally_tenant;
+comment on function tally.filter_path is
+  'The jsonpath predicate for filters [{"key", "op", "value"}] on events.data; TY400 for an unknown operator.';

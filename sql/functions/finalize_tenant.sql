@@ -1,0 +1,76 @@
+-- One step of finalize: up to p_limit ended periods of a tenant, in the caller's transaction. First
+-- those since the last finalize, periods without events included, then those that late events
+-- have opened again.
+create function tally.finalize_tenant(
+  p_tenant uuid, p_period_type tally.period_type, p_limit integer default 31,
+  out periods integer, out healed integer
+)
+language plpgsql volatile strict
+set search_path = ''
+as $$
+declare
+  v_tenant tally.tenants;
+  v_unit text := p_period_type;
+  v_start timestamptz;
+  v_end timestamptz;
+  v_current timestamptz;
+begin
+  periods := 0;
+  healed := 0;
+  perform tally.fold_tenant(p_tenant);
+  select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
+  v_current := tally.period_start(now(), v_unit, v_tenant.time_zone, v_tenant.week_start);
+  v_start := case v_unit
+    when 'day' then v_tenant.days_finalized_to
+    when 'week' then v_tenant.weeks_finalized_to
+    else v_tenant.months_finalized_to
+  end;
+  while v_start < v_current and periods < p_limit
+  loop
+    -- Skip to the next period that holds anything.
+    select tally.period_start(
+      least(v_current, (
+        select min(s.period_start)
+        from tally.summaries as s
+        where s.tenant_id = p_tenant
+          and s.period_type = p_period_type
+          and s.period_start >= v_start
+      ), (
+        select min(e.occurred_at)
+        from tally.events as e
+        where e.tenant_id = p_tenant and e.occurred_at >= v_start
+      )), v_unit, v_tenant.time_zone, v_tenant.week_start)
+    into v_start;
+    exit when v_start >= v_current;
+    v_end := tally.period_end(v_start, v_unit, v_tenant.time_zone, v_tenant.week_start);
+    healed := healed + tally.finalize_period(v_tenant, p_period_type, v_start, v_end);
+    periods := periods + 1;
+    v_start := v_end;
+  end loop;
+  update tally.tenants
+  set
+    days_finalized_to = case v_unit when 'day' then v_start else days_finalized_to end,
+    weeks_finalized_to = case v_unit when 'week' then v_start else weeks_finalized_to end,
+    months_finalized_to = case v_unit when 'month' then v_start else months_finalized_to end
+  where tenant_id = p_tenant;
+  for v_end in
+    select distinct s.period_start
+    from tally.summaries as s
+    where s.tenant_id = p_tenant
+      and s.period_type = p_period_type
+      and s.period_type <> 'quarter_hour'
+      and s.final_at is null
+      and s.period_start < v_start
+    limit p_limit - periods
+  loop
+    healed := healed + tally.finalize_period(
+      v_tenant, p_period_type, v_end,
+      tally.period_end(v_end, v_unit, v_tenant.time_zone, v_tenant.week_start));
+    periods := periods + 1;
+  end loop;
+end
+$$;
+alter function tally.finalize_tenant owner to tally_owner;
+revoke all on function tally.finalize_tenant from public;
+comment on function tally.finalize_tenant is
+  'Finalizes up to p_limit ended periods of a tenant under the lock of its row; returns how many, and how many rows had to be healed.';

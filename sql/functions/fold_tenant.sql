@@ -1,0 +1,78 @@
+-- One step of fold: moves up to p_limit deltas of a tenant, oldest first, into its summaries, in
+-- the caller's transaction. What a concurrent reader sees does not change. Late events need no
+-- special case; a final row that changes loses final_at and starts a new revision.
+create function tally.fold_tenant(p_tenant uuid, p_limit integer default 20000) returns integer
+language plpgsql volatile strict
+set search_path = ''
+as $$
+declare
+  v_tenant tally.tenants;
+  v_deltas integer;
+begin
+  select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
+  with taken as (
+    delete from tally.summary_deltas as d
+    where d.tenant_id = p_tenant
+      and d.delta_id in (
+        select o.delta_id from tally.summary_deltas as o
+        where o.tenant_id = p_tenant
+        order by o.delta_id
+        limit p_limit)
+    returning *
+  ),
+  quarters as (
+    select
+      quarter_hour, event_type, count(*) as deltas, sum(event_count)::bigint as event_count,
+      sum(value_count)::bigint as value_count, sum(value_sum) as value_sum,
+      min(value_min) as value_min, max(value_max) as value_max,
+      tally.hashes_hll(string_agg(actor_hashes, '')) as actors
+    from taken
+    group by quarter_hour, event_type
+  ),
+  days as (
+    select quarter_hour, tally.local_date(quarter_hour, v_tenant.time_zone) as on_day
+    from (select distinct quarter_hour from quarters) as q
+  ),
+  periods as (
+    select
+      quarter_hour,
+      unnest(enum_range(null::tally.period_type)) as period_type,
+      unnest(array[
+        quarter_hour,
+        tally.day_start(on_day, v_tenant.time_zone),
+        tally.day_start(tally.first_date(on_day, 'week', v_tenant.week_start), v_tenant.time_zone),
+        tally.day_start(tally.first_date(on_day, 'month', v_tenant.week_start), v_tenant.time_zone)
+      ]) as period_start
+    from days
+  ),
+  added as (
+    insert into tally.summaries as s (
+      tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
+      value_max, actors
+    )
+    select
+      p_tenant, p.period_type, p.period_start, q.event_type, sum(q.event_count)::bigint,
+      sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min), max(q.value_max),
+      public.hll_union_agg(q.actors)
+    from quarters as q
+    join periods as p on p.quarter_hour = q.quarter_hour
+    group by p.period_type, p.period_start, q.event_type
+    on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
+      event_count = s.event_count + excluded.event_count,
+      value_count = s.value_count + excluded.value_count,
+      value_sum = coalesce(s.value_sum + excluded.value_sum, s.value_sum, excluded.value_sum),
+      value_min = least(s.value_min, excluded.value_min),
+      value_max = greatest(s.value_max, excluded.value_max),
+      actors = coalesce(public.hll_union(s.actors, excluded.actors), s.actors, excluded.actors),
+      revision = s.revision + (s.final_at is not null)::integer,
+      updated_at = excluded.updated_at,
+      final_at = null
+  )
+  select coalesce(sum(deltas), 0)::integer into v_deltas from quarters;
+  return v_deltas;
+end
+$$;
+alter function tally.fold_tenant owner to tally_owner;
+revoke all on function tally.fold_tenant from public;
+comment on function tally.fold_tenant is
+  'Folds up to p_limit deltas of a tenant into its summaries, under the lock of the tenant''s row; returns how many.';

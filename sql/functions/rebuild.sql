@@ -1,0 +1,50 @@
+-- Recomputes the summaries of a tenant from raw events, a local day a transaction, while writers go
+-- on. Interrupted, run it again: each day is right before and after its step. Cost: one
+-- aggregation of the raw events.
+create procedure tally.rebuild(
+  p_tenant uuid,
+  p_from timestamptz default '-infinity',
+  p_to timestamptz default 'infinity',
+  inout days integer default 0, inout changed bigint default 0
+)
+language plpgsql
+as $$
+declare
+  v_run bigint := tally.job_start('rebuild');
+  v_tenant tally.tenants;
+  v_span record;
+  v_day timestamptz;
+  v_to timestamptz;
+begin
+  days := 0;
+  changed := 0;
+  select * into v_tenant from tally.tenants where tenant_id = p_tenant;
+  if not found then
+    raise exception using errcode = 'TY404', message = 'no such tenant';
+  end if;
+  select least(s.first_at, min(e.occurred_at)) as first_at, greatest(s.last_at, max(e.occurred_at)) as last_at
+  into v_span
+  from tally.data_span(v_tenant, 'day') as s
+  left join tally.events as e on e.tenant_id = p_tenant
+  group by s.first_at, s.last_at;
+  v_day := tally.period_start(greatest(p_from, v_span.first_at), 'day', v_tenant.time_zone, v_tenant.week_start);
+  v_to := least(p_to, v_span.last_at + interval '1 microsecond');
+  commit;
+  while v_day < v_to
+  loop
+    changed := changed + tally.rebuild_range(p_tenant, v_day, v_day + interval '1 microsecond');
+    days := days + 1;
+    v_day := tally.period_end(v_day, 'day', v_tenant.time_zone, v_tenant.week_start);
+    commit;
+    if days % 100 = 0 then
+      raise notice 'rebuilt % days, up to %', days, v_day;
+    end if;
+  end loop;
+  perform tally.job_finish(v_run, 1, days, changed);
+  commit;
+end
+$$;
+alter procedure tally.rebuild owner to tally_owner;
+revoke all on procedure tally.rebuild from public;
+comment on procedure tally.rebuild is
+  'Recomputes the summaries of a tenant from its raw events, a day a transaction; returns days and changed rows. TY409 where raw events are gone.';

@@ -1,0 +1,55 @@
+-- Makes the summaries of one period type in a range equal to the given rows: changes what differs,
+-- removes what is gone, leaves the rest untouched. A final row that changes starts a new revision.
+create function tally.replace_summaries(
+  p_tenant uuid, p_period_type tally.period_type, p_from timestamptz, p_to timestamptz,
+  p_rows tally.summaries[]
+)
+returns integer
+language plpgsql volatile strict
+set search_path = ''
+as $$
+declare
+  v_removed integer;
+  v_changed integer;
+begin
+  delete from tally.summaries as s
+  where s.tenant_id = p_tenant
+    and s.period_type = p_period_type
+    and s.period_start >= p_from
+    and s.period_start < p_to
+    and s.metric_kind = 'event_type'
+    and not exists (
+      select from unnest(p_rows) as r
+      where r.period_start = s.period_start and r.metric = s.metric);
+  get diagnostics v_removed = row_count;
+  insert into tally.summaries as s (
+    tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
+    value_max, actors
+  )
+  select
+    p_tenant, p_period_type, r.period_start, r.metric, r.event_count, r.value_count, r.value_sum,
+    r.value_min, r.value_max, r.actors
+  from unnest(p_rows) as r
+  on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
+    event_count = excluded.event_count,
+    value_count = excluded.value_count,
+    value_sum = excluded.value_sum,
+    value_min = excluded.value_min,
+    value_max = excluded.value_max,
+    actors = excluded.actors,
+    revision = s.revision + (s.final_at is not null)::integer,
+    updated_at = excluded.updated_at,
+    final_at = null
+  where (s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max)
+      is distinct from (excluded.event_count, excluded.value_count, excluded.value_sum,
+        excluded.value_min, excluded.value_max)
+    or s.actors is null <> (excluded.actors is null)
+    or s.actors operator(public.<>) excluded.actors;
+  get diagnostics v_changed = row_count;
+  return v_removed + v_changed;
+end
+$$;
+alter function tally.replace_summaries owner to tally_owner;
+revoke all on function tally.replace_summaries from public;
+comment on function tally.replace_summaries is
+  'Makes the summaries of a period type in a range equal to the given rows; returns how many it changed or removed.';

@@ -1,0 +1,45 @@
+-- Decides what answers a range: raw events at edges shorter than a quarter hour, quarter hours at
+-- edges shorter than a day, days at edges shorter than a month, months in the middle; nothing
+-- coarser than p_coarsest. The slices are disjoint and cover the range.
+create function tally.slices(
+  p_tenant tally.tenants, p_from timestamptz, p_to timestamptz, p_coarsest text
+)
+returns table (source text, slice_from timestamptz, slice_to timestamptz)
+language plpgsql immutable strict
+set search_path = ''
+as $$
+declare
+  v_sources text[] := array['raw', 'quarter_hour', 'day', 'month'];
+  v_zone text := p_tenant.time_zone;
+  v_from timestamptz := p_from;
+  v_to timestamptz := p_to;
+  v_inner_from timestamptz;
+  v_inner_to timestamptz;
+begin
+  for v_level in 1 .. 4
+  loop
+    exit when v_from >= v_to;
+    if v_level = 4 or v_sources[v_level] = p_coarsest then
+      return query select v_sources[v_level], v_from, v_to;
+      exit;
+    end if;
+    v_inner_from := tally.period_ceiling(v_from, v_sources[v_level + 1], v_zone, p_tenant.week_start);
+    v_inner_to := tally.period_start(v_to, v_sources[v_level + 1], v_zone, p_tenant.week_start);
+    if v_inner_from >= v_inner_to then
+      return query select v_sources[v_level], v_from, v_to;
+      exit;
+    end if;
+    return query
+    select v_sources[v_level], edges.starts_at, edges.ends_at
+    from (values (v_from, v_inner_from), (v_inner_to, v_to)) as edges (starts_at, ends_at)
+    where edges.starts_at < edges.ends_at;
+    v_from := v_inner_from;
+    v_to := v_inner_to;
+  end loop;
+end
+$$;
+alter function tally.slices owner to tally_owner;
+revoke all on function tally.slices from public;
+grant execute on function tally.slices to tally_tenant;
+comment on function tally.slices is
+  'The disjoint slices that cover a range, each with the rows that answer it: raw, quarter_hour, day or month.';

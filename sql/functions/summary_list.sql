@@ -1,0 +1,101 @@
+-- The summaries of the days, weeks or months that begin in a range of local dates, one row a period
+-- and event type, with what an invoice needs to know: whether the figure is final, the moment it
+-- holds for, and its revision. For one metric, periods without events come as 0. Live: includes
+-- what is not folded yet. Cost: a row a period and type.
+create function api.summary_list(
+  p_tenant uuid,
+  p_period_type text,
+  p_from date,
+  p_to date,
+  p_metric text default '',
+  p_measure text default 'count'
+)
+returns table (
+  metric text, period_on date, period_start timestamptz, period_end timestamptz, value numeric,
+  event_count bigint, value_count bigint, value_sum numeric, value_min numeric, value_max numeric,
+  unique_actors bigint, final boolean, as_of timestamptz, revision integer
+)
+language plpgsql stable strict security definer
+set search_path = ''
+as $$
+declare
+  v_tenant tally.tenants := tally.act_for(p_tenant);
+  v_zone text := v_tenant.time_zone;
+  v_first date;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_finalized_to timestamptz;
+  v_starts timestamptz[];
+  v_boundaries timestamptz[];
+begin
+  if p_period_type not in ('day', 'week', 'month') then
+    raise exception using
+      errcode = 'TY400', column = 'periodType',
+      message = format('unknown period type %s', to_json(left(p_period_type, 64))),
+      hint = 'Use day, week or month.';
+  elsif p_from < '1980-01-01' or p_to > '2200-01-01' then
+    raise exception using
+      errcode = 'TY400', column = 'from', message = 'periods lie between 1980-01-01 and 2200-01-01';
+  end if;
+  v_first := tally.first_date(p_from, p_period_type, v_tenant.week_start);
+  v_from := tally.day_start(v_first, v_zone);
+  v_to := tally.day_start(
+    tally.next_date(tally.first_date(greatest(p_to - 1, p_from), p_period_type, v_tenant.week_start), p_period_type),
+    v_zone);
+  perform tally.check_query(v_tenant, tally.day_start(p_from, v_zone), tally.day_start(p_to, v_zone), p_measure);
+  select b.starts, b.boundaries into v_starts, v_boundaries
+  from tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start) as b;
+  v_finalized_to := case p_period_type
+    when 'day' then v_tenant.days_finalized_to
+    when 'week' then v_tenant.weeks_finalized_to
+    else v_tenant.months_finalized_to
+  end;
+  return query
+  select
+    m.metric,
+    tally.local_date(b.starts_at, v_zone),
+    b.starts_at,
+    v_boundaries[b.bucket + 1],
+    tally.measure(p_measure, t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, t.actors),
+    coalesce(t.event_count, 0),
+    coalesce(t.value_count, 0),
+    t.value_sum,
+    t.value_min,
+    t.value_max,
+    coalesce(round(public.hll_cardinality(t.actors)), 0)::bigint,
+    f.final,
+    case when f.final then coalesce(s.final_at, v_finalized_to) else now() end,
+    coalesce(s.revision, 1)
+  from unnest(v_starts) with ordinality as b (starts_at, bucket)
+  left join tally.summary_totals(
+    p_tenant, p_period_type::tally.period_type, v_from, v_to, v_boundaries,
+    case when p_metric = '' then '{}' else array[p_metric] end, true, true) as t
+    on t.bucket = b.bucket
+  cross join lateral (select coalesce(t.event_type, nullif(p_metric, '')) as metric) as m
+  left join tally.summaries as s
+    on s.tenant_id = p_tenant
+    and s.period_type = p_period_type::tally.period_type
+    and s.period_start = b.starts_at
+    and s.metric_kind = 'event_type'
+    and s.metric = m.metric
+  cross join lateral (
+    select
+      case when s.metric is null then v_boundaries[b.bucket + 1] <= v_finalized_to
+        else s.final_at is not null end
+      and not exists (
+        select
+        from tally.summary_deltas as d
+        where d.tenant_id = p_tenant
+          and d.event_type = m.metric
+          and d.quarter_hour >= b.starts_at
+          and d.quarter_hour < v_boundaries[b.bucket + 1]) as final
+  ) as f
+  where m.metric is not null
+  order by b.bucket, m.metric;
+end
+$$;
+alter function api.summary_list owner to tally_tenant;
+revoke all on function api.summary_list from public;
+grant execute on function api.summary_list to tally_service, tally_owner;
+comment on function api.summary_list is
+  'The days, weeks or months that begin from p_from until before p_to (local dates), with totals, final, as_of and revision. TY400 for bad arguments.';

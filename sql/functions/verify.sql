@@ -1,0 +1,63 @@
+-- Compares every quarter hour, day, week and month that touches a range with the raw events: a row
+-- for each difference, none if all is well. Changes nothing and locks nothing. Cost: four
+-- aggregations of the raw events.
+create function tally.verify(
+  p_tenant uuid,
+  p_from timestamptz default '-infinity',
+  p_to timestamptz default 'infinity'
+)
+returns table (
+  period_type tally.period_type, period_start timestamptz, event_type text,
+  raw_count bigint, summary_count bigint, raw_sum numeric, summary_sum numeric, detail text
+)
+language plpgsql stable strict
+set search_path = ''
+as $$
+declare
+  v_tenant tally.tenants;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_unit text;
+  v_boundaries timestamptz[];
+begin
+  select * into v_tenant from tally.tenants where tenant_id = p_tenant;
+  if not found then
+    raise exception using errcode = 'TY404', message = 'no such tenant';
+  end if;
+  select
+    greatest(p_from, v_tenant.events_kept_from, least(s.first_at, min(e.occurred_at))),
+    least(p_to, greatest(s.last_at + interval '1 day', max(e.occurred_at) + interval '1 microsecond'))
+  into v_first, v_last
+  from tally.data_span(v_tenant, 'day') as s
+  left join tally.events as e on e.tenant_id = p_tenant
+  group by s.first_at, s.last_at;
+  if v_first is null or v_first >= v_last then
+    return;
+  end if;
+  foreach v_unit in array enum_range(null::tally.period_type)::text[]
+  loop
+    v_from := tally.period_start(v_first, v_unit, v_tenant.time_zone, v_tenant.week_start);
+    -- A period that retention has cut into cannot be compared.
+    if v_from < v_tenant.events_kept_from then
+      v_from := tally.period_ceiling(v_first, v_unit, v_tenant.time_zone, v_tenant.week_start);
+    end if;
+    v_to := tally.period_ceiling(v_last, v_unit, v_tenant.time_zone, v_tenant.week_start);
+    continue when v_from >= v_to;
+    if v_unit = 'quarter_hour' then
+      select array_agg(at) into v_boundaries from generate_series(v_from, v_to, interval '15 minutes') as at;
+    else
+      select b.boundaries into v_boundaries
+      from tally.timeline_buckets(v_from, v_to, v_unit, v_tenant.time_zone, v_tenant.week_start) as b;
+    end if;
+    return query
+    select *
+    from tally.period_differences(p_tenant, v_unit::tally.period_type, v_boundaries);
+  end loop;
+end
+$$;
+alter function tally.verify owner to tally_owner;
+revoke all on function tally.verify from public;
+comment on function tally.verify is
+  'The summaries that differ from the raw events in a range, at every period type; none if all is well. TY404 for an unknown tenant.';

@@ -1,0 +1,83 @@
+-- pgtally: exact, live, multi-tenant event analytics.
+--
+-- An event arrives through api.events_ingest, which inserts it into tally.events and, in the
+-- same transaction, appends what it really inserted, grouped by quarter hour and type, to
+-- tally.summary_deltas. Every minute tally.fold moves the deltas into tally.summaries
+-- (quarter hours, days, weeks, months). Readers add both, so every snapshot sees
+-- summaries + deltas = events. tally.finalize checks ended periods against the raw events and
+-- marks them final. A range is answered from the coarsest rows that fit it (tally.slices).
+--
+-- Four roles, none of them a superuser, none with BYPASSRLS:
+--   tally_owner    owns tables and maintenance; as their owner it sees all tenants
+--   tally_tenant   owns the api functions that act for one tenant; subject to row security
+--   tally_service  the login of the HTTP service: may execute api functions, nothing else
+--   tally_jobs     the login that pg_cron runs the jobs as; a member of tally_owner
+-- and tally_bi, the group of the BI logins, each of which sees the views of one tenant.
+do $$
+declare
+  v_role record;
+begin
+  -- Roles are shared by all databases of a cluster, so another installation may have made them.
+  for v_role in
+    select *
+    from (values
+      ('tally_owner', 'nologin'),
+      ('tally_tenant', 'nologin'),
+      ('tally_bi', 'nologin'),
+      ('tally_service', 'login'),
+      ('tally_jobs', 'login')
+    ) as roles (name, attributes)
+    where not exists (select from pg_catalog.pg_roles where rolname = roles.name)
+  loop
+    begin
+      execute format('create role %I %s', v_role.name, v_role.attributes);
+    exception when duplicate_object or unique_violation then
+      null;
+    end;
+  end loop;
+end
+$$;
+
+grant tally_owner to tally_jobs;
+
+create extension if not exists hll with schema public;
+
+create schema tally authorization tally_owner;
+create schema api authorization tally_owner;
+comment on schema tally is 'pgtally: tables, views and maintenance.';
+comment on schema api is 'pgtally: the functions that clients execute.';
+
+-- A new function is executable by nobody until its own file grants it.
+alter default privileges for role tally_owner revoke execute on functions from public;
+alter default privileges for role tally_tenant revoke execute on functions from public;
+
+do $$
+begin
+  execute format('revoke create, temporary on database %I from public', current_database());
+  execute format('grant connect on database %I to tally_service, tally_jobs, tally_bi', current_database());
+  execute format('alter role tally_service in database %I set statement_timeout = ''30s''', current_database());
+  execute format('alter role tally_service in database %I set lock_timeout = ''5s''', current_database());
+  execute format('alter role tally_service in database %I set idle_in_transaction_session_timeout = ''30s''', current_database());
+  execute format('alter role tally_service in database %I set jit = off', current_database());
+  execute format('alter role tally_jobs in database %I set lock_timeout = ''60s''', current_database());
+  execute format('alter role tally_jobs in database %I set jit = off', current_database());
+end
+$$;
+
+grant usage on schema tally to tally_tenant, tally_bi;
+grant usage on schema api to tally_service, tally_tenant, tally_jobs;
+
+set local role tally_owner;
+
+create function tally.current_tenant() returns uuid
+language sql stable parallel safe
+as $$
+  select case
+    when session_user::text like 'bi\_%' then
+      case when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid end
+    else nullif(current_setting('tally.tenant_id', true), '')::uuid
+  end
+$$;
+comment on function tally.current_tenant() is
+  'The tenant that row security shows: for a BI login the one in its name, whatever it sets; otherwise the setting tally.tenant_id, which the api functions make for the transaction. NULL shows no row.';
+grant execute on function tally.current_tenant() to tally_tenant, tally_bi;

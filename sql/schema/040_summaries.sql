@@ -1,0 +1,75 @@
+create table tally.summary_deltas (
+  tenant_id uuid not null,
+  delta_id bigint generated always as identity,
+  quarter_hour timestamptz not null,
+  event_type text not null,
+  event_count bigint not null,
+  value_count bigint not null,
+  value_sum numeric,
+  value_min numeric,
+  value_max numeric,
+  actor_hashes bytea,
+  primary key (tenant_id, delta_id)
+) with (
+  -- A queue: every row is deleted within a minute or so.
+  autovacuum_vacuum_scale_factor = 0,
+  autovacuum_vacuum_threshold = 5000,
+  autovacuum_analyze_scale_factor = 0,
+  autovacuum_analyze_threshold = 5000
+);
+comment on table tally.summary_deltas is
+  'What ingest inserted and fold has not yet added to the summaries: append-only, one row for each quarter hour and event type of a batch.';
+comment on column tally.summary_deltas.actor_hashes is 'The actors of the batch, 8 bytes each (tally.actor_hash).';
+
+alter table tally.summary_deltas enable row level security;
+create policy own_tenant on tally.summary_deltas
+  using (tenant_id = tally.current_tenant())
+  with check (tenant_id = tally.current_tenant());
+grant select, insert on tally.summary_deltas to tally_tenant;
+grant select on tally.summary_deltas to tally_bi;
+
+create table tally.summaries (
+  tenant_id uuid not null,
+  period_type tally.period_type not null,
+  period_start timestamptz not null,
+  metric_kind text not null default 'event_type' check (metric_kind in ('event_type', 'defined')),
+  metric text not null,
+  dimensions jsonb not null default '{}',
+  event_count bigint not null,
+  value_count bigint not null,
+  value_sum numeric,
+  value_min numeric,
+  value_max numeric,
+  actors public.hll,
+  revision integer not null default 1,
+  updated_at timestamptz not null default now(),
+  final_at timestamptz,
+  primary key (tenant_id, period_type, period_start, metric_kind, metric, dimensions)
+) with (fillfactor = 80);
+comment on table tally.summaries is
+  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment.';
+comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
+comment on column tally.summaries.metric is 'For kind event_type, the event type.';
+comment on column tally.summaries.value_count is 'How many of the events had a value.';
+comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
+comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';
+comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
+create index summaries_open on tally.summaries (tenant_id, period_type, period_start)
+  where final_at is null and period_type <> 'quarter_hour';
+
+alter table tally.summaries enable row level security;
+create policy own_tenant on tally.summaries
+  using (tenant_id = tally.current_tenant())
+  with check (tenant_id = tally.current_tenant());
+grant select on tally.summaries to tally_tenant;
+grant select on tally.summaries to tally_bi;
+
+create function tally.hashes_hll(p_hashes bytea) returns public.hll
+language sql immutable parallel safe
+as $$
+  select public.hll_add_agg(
+    ('x' || encode(substr(p_hashes, i * 8 + 1, 8), 'hex'))::bit(64)::bigint::public.hll_hashval, 14, 5)
+  from generate_series(0, length(p_hashes) / 8 - 1) as i
+$$;
+comment on function tally.hashes_hll(bytea) is 'The hll sketch of packed actor hashes; NULL for NULL.';
+grant execute on function tally.hashes_hll(bytea) to tally_tenant, tally_bi;
