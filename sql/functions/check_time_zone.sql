@@ -1,11 +1,15 @@
--- Accepts the names of IANA zones. PostgreSQL itself would also take POSIX specifications such as
--- UTC+3, whose sign means the opposite of what people expect.
+-- Accepts the names of IANA zones. PostgreSQL would also take POSIX specifications such as UTC+3,
+-- whose sign means the opposite of what people expect, and abbreviations such as CET, which it
+-- reads as a fixed offset all year although the IANA zone of that name has summer time.
 create function tally.check_time_zone(p_zone text) returns text
 language plpgsql stable strict
 set search_path = ''
 as $$
 begin
-  if p_zone !~ '^(Etc/GMT[+-][0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){0,2})$' then
+  if p_zone !~ '^(Etc/GMT[+-][0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){0,2})$'
+    or upper(p_zone) not in ('UTC', 'GMT')
+      and upper(p_zone) in (select a.abbrev from pg_catalog.pg_timezone_abbrevs as a)
+  then
     raise exception using errcode = '22023', message = 'not a zone name';
   end if;
   perform now() at time zone p_zone;

@@ -14,7 +14,7 @@ begin
     when 'avg' then p_value_sum / nullif(p_value_count, 0)
     when 'min' then p_value_min
     when 'max' then p_value_max
-    when 'uniqueActors' then coalesce(round(public.hll_cardinality(p_actors)), 0)
+    when 'uniqueActors' then coalesce(round(public.hll_cardinality(p_actors))::numeric, 0)
   end;
 end
 $$;

@@ -12,7 +12,6 @@ as $$
 declare
   v_run bigint := tally.job_start('rebuild');
   v_tenant tally.tenants;
-  v_span record;
   v_day timestamptz;
   v_to timestamptz;
 begin
@@ -22,13 +21,10 @@ begin
   if not found then
     raise exception using errcode = 'TY404', message = 'no such tenant';
   end if;
-  select least(s.first_at, min(e.occurred_at)) as first_at, greatest(s.last_at, max(e.occurred_at)) as last_at
-  into v_span
-  from tally.data_span(v_tenant, 'day') as s
-  left join tally.events as e on e.tenant_id = p_tenant
-  group by s.first_at, s.last_at;
-  v_day := tally.period_start(greatest(p_from, v_span.first_at), 'day', v_tenant.time_zone, v_tenant.week_start);
-  v_to := least(p_to, v_span.last_at + interval '1 microsecond');
+  select
+    tally.period_start(w.first_at, 'day', v_tenant.time_zone, v_tenant.week_start), w.last_at
+  into v_day, v_to
+  from tally.work_span(v_tenant, p_from, p_to) as w;
   commit;
   while v_day < v_to
   loop

@@ -26,13 +26,10 @@ begin
   if not found then
     raise exception using errcode = 'TY404', message = 'no such tenant';
   end if;
-  select
-    greatest(p_from, v_tenant.events_kept_from, least(s.first_at, min(e.occurred_at))),
-    least(p_to, greatest(s.last_at + interval '1 day', max(e.occurred_at) + interval '1 microsecond'))
+  select greatest(w.first_at, v_tenant.events_kept_from), w.last_at
   into v_first, v_last
-  from tally.data_span(v_tenant, 'day') as s
-  left join tally.events as e on e.tenant_id = p_tenant
-  group by s.first_at, s.last_at;
+  from tally.work_span(v_tenant, p_from, p_to) as w
+  where w.first_at < w.last_at;
   if v_first is null or v_first >= v_last then
     return;
   end if;

@@ -1,0 +1,31 @@
+# `make run` and `make test` are all that a newcomer needs; both install what is missing.
+.PHONY: run test check lock soak bench remove
+
+run:
+	@sh service/bootstrap.sh run
+	@.venv/bin/pgtally run
+
+test:
+	@sh service/bootstrap.sh test
+	@.venv/bin/python -m pytest -n 2 -q
+
+check:
+	@sh service/bootstrap.sh test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+soak:
+	@sh service/bootstrap.sh test
+	.venv/bin/python -m pytest -q -m soak tests
+
+remove:
+	@.venv/bin/pgtally remove
+
+# Pins every package with its hashes. Needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --custom-compile-command "make lock" pyproject.toml build-requirements.in -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --custom-compile-command "make lock" --extra dev -c requirements.lock \
+	  pyproject.toml build-requirements.in -o requirements-dev.lock

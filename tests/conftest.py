@@ -1,0 +1,188 @@
+"""A private cluster for the whole run, a database cloned from a migrated template for each test."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pytest_postgresql import factories
+
+from service.cluster import Cluster, free_port
+from service.migrate import migrate
+
+Connection = psycopg.Connection[Any]
+ROOT = Path(__file__).resolve().parent.parent
+SERVICE_PASSWORD = "only-in-tests"
+
+settings.register_profile(
+    "pgtally", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+settings.load_profile("pgtally")
+
+NOT_DURABLE = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "150",
+    "shared_buffers": "256MB",
+}
+
+
+def _quiet(text: str) -> None:
+    pass
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        home = Path(tempfile.mkdtemp(prefix="pgtally-tests-"))
+        home.chmod(0o755)
+        cluster = Cluster(home, NOT_DURABLE)
+        cluster.create()
+        cluster.start()
+        # Roles belong to the cluster: made once here, so that the workers' templates do not race.
+        migrate(cluster.dsn(), _quiet)
+        with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+            connection.execute(f"alter role tally_service password '{SERVICE_PASSWORD}'".encode())
+        os.environ["PGTALLY_TEST_DSN"] = cluster.dsn()
+        os.environ["PGTALLY_TEST_BIN"] = str(cluster.bin)
+
+        def remove() -> None:
+            cluster.remove()
+            shutil.rmtree(home)
+
+        config.add_cleanup(remove)
+    server = conninfo_to_dict(os.environ["PGTALLY_TEST_DSN"])
+    config.option.postgresql_host = server["host"]
+    config.option.postgresql_port = server["port"]
+    config.option.postgresql_user = server["user"]
+    config.option.postgresql_password = server["password"]
+
+
+def load_template(**parts: Any) -> None:
+    wanted = ("host", "port", "user", "password", "dbname")
+    migrate(make_conninfo(**{key: parts[key] for key in wanted}), _quiet)
+
+
+noproc = factories.postgresql_noproc(load=[load_template])
+postgresql = factories.postgresql("noproc")
+
+
+@pytest.fixture
+def dsn(postgresql: Connection) -> str:
+    """The superuser's connection string to this test's database."""
+    return make_conninfo(postgresql.info.dsn, password=postgresql.info.password)
+
+
+@pytest.fixture
+def db(dsn: str) -> Iterator[Connection]:
+    """A superuser's connection, autocommit, as a DBA has in psql."""
+    with psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=60s") as connection:
+        yield connection
+
+
+@pytest.fixture
+def service_dsn(dsn: str) -> str:
+    """The connection string of the service's login."""
+    return make_conninfo(dsn, user="tally_service", password=SERVICE_PASSWORD)
+
+
+NewTenant = Callable[..., UUID]
+
+
+@pytest.fixture
+def new_tenant(db: Connection) -> NewTenant:
+    """Makes tenants: new_tenant(time_zone="Asia/Kathmandu", week_start=7)."""
+    made = 0
+
+    def make(time_zone: str = "UTC", week_start: int = 1, retention_days: int | None = None) -> UUID:
+        nonlocal made
+        made += 1
+        row = db.execute(
+            "select tenant_id from api.tenant_create(%s, %s, %s, %s)",
+            (f"tenant {made}", time_zone, week_start, retention_days),
+        ).fetchone()
+        return row[0]
+
+    return make
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Waits until the condition holds; fails after that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+class Service:
+    """A running service process and clients for it."""
+
+    def __init__(self, url: str, admin_key: str) -> None:
+        self.url = url
+        self.admin_key = admin_key
+        self.admin = httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, timeout=30)
+
+    def tenant(self, name: str = "Acme", **fields: Any) -> httpx.Client:
+        """A client with the key of a new tenant."""
+        response = self.admin.post("/tenants", json={"name": name, **fields})
+        assert response.status_code == 201, response.text
+        client = httpx.Client(
+            base_url=self.url, headers={"X-API-Key": response.json()["apiKey"]}, timeout=30
+        )
+        client.tenant_id = response.json()["id"]  # type: ignore[attr-defined]
+        return client
+
+
+@contextmanager
+def running_service(service_dsn: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The real server process; yields its address and the process."""
+    port = free_port()
+    environment = {
+        **os.environ, "PGTALLY_DSN": service_dsn, "PGTALLY_PORT": str(port), **variables,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve"],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_for(answers)
+        yield url, process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def service(db: Connection, service_dsn: str) -> Iterator[Service]:
+    """A running service with an empty database and a generous rate limit."""
+    row = db.execute("select api_key from api.key_create(null, 'tests', array['admin'])").fetchone()
+    limits = {
+        f"PGTALLY_{kind}_PER_MINUTE": "1000000"
+        for kind in ("INGEST", "ANALYTICS", "SUMMARIES", "TENANTS")
+    }
+    with running_service(service_dsn, **limits) as (url, _):
+        yield Service(url, row[0])

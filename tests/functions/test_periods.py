@@ -1,0 +1,127 @@
+"""Days, weeks, months and hours against Python's zoneinfo."""
+
+import zoneinfo
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.brute_force import day_start
+
+ODD = [
+    "UTC", "America/New_York", "America/St_Johns", "America/Sao_Paulo", "America/Havana",
+    "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia", "Antarctica/Casey",
+    "America/Nuuk", "Africa/Cairo", "Asia/Tehran", "Atlantic/Azores", "Pacific/Kwajalein",
+]  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(ODD), st.dates(date(1980, 1, 2), date(2037, 12, 31)))
+@example("America/Havana", date(2020, 11, 1))
+@example("America/Sao_Paulo", date(2018, 11, 4))
+@example("America/Sao_Paulo", date(2018, 2, 18))
+@example("America/St_Johns", date(2006, 10, 29))
+@example("Pacific/Apia", date(2011, 12, 30))
+@example("Pacific/Apia", date(2011, 12, 31))
+@example("Antarctica/Casey", date(2010, 3, 5))
+@example("Pacific/Kwajalein", date(1993, 8, 21))
+def test_a_day_starts_at_the_first_instant_at_or_after_its_midnight(postgresql, zone, on):
+    (got,) = postgresql.execute("select tally.day_start(%s, %s)", (on, zone)).fetchone()
+    assert got == day_start(on, zone)
+
+
+def test_every_day_around_every_clock_change_of_every_zone_starts_right(postgresql):
+    """All zones, all changes from 1980 to 2037, the day of the change and its neighbours."""
+    cases = []
+    # Names that PostgreSQL reads as abbreviations are refused; see below.
+    fixed = {row[0] for row in postgresql.execute("select abbrev from pg_timezone_abbrevs")}
+    for name in sorted(zoneinfo.available_timezones()):
+        if name in fixed | {"localtime", "Factory", "posixrules"} or name.startswith(("posix/", "right/")):
+            continue
+        tz = ZoneInfo(name)
+        at = datetime(1980, 1, 2, tzinfo=UTC)
+        previous = at.astimezone(tz).utcoffset()
+        while at.year < 2038:
+            at += timedelta(days=14)
+            offset = at.astimezone(tz).utcoffset()
+            if offset != previous:
+                low, high = at - timedelta(days=14), at
+                while high - low > timedelta(minutes=1):
+                    middle = low + (high - low) / 2
+                    if middle.astimezone(tz).utcoffset() == previous:
+                        low = middle
+                    else:
+                        high = middle
+                on = high.astimezone(tz).date()
+                cases += [(on + timedelta(days=d), name) for d in (-1, 0, 1)]
+                previous = offset
+    # The zones are many and alike: each change once for each distinct set of clocks.
+    cases = sorted(set(cases), key=lambda case: (case[1], case[0]))
+    unique: dict[tuple[date, datetime], tuple[date, str]] = {}
+    for on, name in cases:
+        unique.setdefault((on, day_start(on, name)), (on, name))
+    assert len(unique) > 1000
+    rows = postgresql.execute(
+        "select on_day, zone, tally.day_start(on_day, zone) from unnest(%s::date[], %s::text[]) as t (on_day, zone)",
+        ([on for on, _ in unique.values()], [zone for _, zone in unique.values()]),
+    ).fetchall()
+    wrong = [
+        (on, zone, got, day_start(on, zone))
+        for on, zone, got in rows
+        if got != day_start(on, zone)
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(ODD),
+    st.datetimes(datetime(1980, 1, 3), datetime(2037, 12, 31), timezones=st.just(UTC)),
+    st.integers(1, 7),
+    st.sampled_from(["quarter_hour", "hour", "day", "week", "month"]),
+)
+@example("America/St_Johns", datetime(2006, 10, 29, 2, 45, tzinfo=UTC), 1, "day")
+@example("America/Havana", datetime(2020, 11, 1, 4, 30, tzinfo=UTC), 1, "day")
+@example("Australia/Lord_Howe", datetime(2024, 4, 6, 15, 5, tzinfo=UTC), 1, "hour")
+def test_periods_hold_their_instants_and_follow_each_other(postgresql, zone, at, week_start, unit):
+    start, end, again, following = postgresql.execute(
+        """
+        select p.s, p.e, tally.period_start(p.s, %(unit)s, %(zone)s, %(week)s),
+          tally.period_start(p.e, %(unit)s, %(zone)s, %(week)s)
+        from (select tally.period_start(%(at)s, %(unit)s, %(zone)s, %(week)s) as s,
+          tally.period_end(%(at)s, %(unit)s, %(zone)s, %(week)s) as e) as p
+        """,
+        {"at": at, "unit": unit, "zone": zone, "week": week_start},
+    ).fetchone()
+    assert start <= at < end
+    assert again == start
+    assert following == end
+    assert start.timestamp() % 900 == 0
+    local = start.astimezone(ZoneInfo(zone))
+    if unit == "week":
+        # Samoa left a date out, so a week may begin a day late there.
+        assert local.isoweekday() == week_start or zone in ("Pacific/Apia", "Pacific/Kwajalein")
+    if unit == "month":
+        assert local.day == 1
+    limits = {"quarter_hour": 0.25, "hour": 1, "day": 25.1, "week": 7 * 24 + 4, "month": 31 * 24 + 4}
+    assert (end - start) <= timedelta(hours=limits[unit]) + timedelta(hours=24 if zone.startswith("Pacific") else 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "UTC", "Etc/GMT+5", "America/Argentina/Ushuaia", "America/Port-au-Prince", "GMT"]
+)
+def test_zone_names_are_accepted(db, new_tenant, name):
+    assert new_tenant(time_zone=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Mars/X", "UTC+3", "Foo/Bar+5", "EST5EDT6", "'; drop table tally.events; --", "<x>5", "+02:00", "CET"]
+)
+def test_what_is_no_zone_name_is_refused(db, new_tenant, name):
+    import psycopg
+
+    with pytest.raises(psycopg.Error) as error:
+        new_tenant(time_zone=name)
+    assert error.value.sqlstate == "TY400"
