@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -89,14 +90,51 @@ def _apply_migrations(dsn: str, say: Callable[[str], None]) -> None:
         backend.connection.close()
 
 
-def _has_cron(connection: psycopg.Connection[tuple[str | None]]) -> bool:
+def _has_cron(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute(
         "select current_setting('cron.database_name', true) = current_database()"
     ).fetchone()
     return bool(row and row[0])
 
 
-def _load_functions(connection: psycopg.Connection[tuple[str | None]], say: Callable[[str], None]) -> None:
+def _routines(connection: psycopg.Connection[Any]) -> dict[str, dict[int, str]]:
+    """The routines of our schemas: name -> oid -> what to drop."""
+    found: dict[str, dict[int, str]] = {}
+    for name, oid, routine in connection.execute(
+        """
+        select p.proname, p.oid, 'routine ' || p.oid::regprocedure::text
+        from pg_proc as p
+        where p.pronamespace in ('api'::regnamespace, 'tally'::regnamespace)
+        """
+    ):
+        found.setdefault(name, {})[oid] = routine
+    return found
+
+
+def _drop(connection: psycopg.Connection[Any], routines: Iterable[str]) -> None:
+    for routine in routines:
+        connection.execute(f"drop {routine}".encode())
+
+
+def _load_function(connection: psycopg.Connection[Any], path: Path, before: dict[int, str]) -> None:
+    """Replaces a function in place, so that calls which are under way still find it; where its
+    arguments or its result have changed, the old one is dropped."""
+    text = re.sub(
+        r"^create (function|procedure) ", r"create or replace \1 ", path.read_text(), flags=re.M
+    ).encode()
+    if before:
+        try:
+            with connection.transaction():
+                connection.execute(text)
+                if _routines(connection)[path.stem].keys() == before.keys():
+                    return
+                raise psycopg.errors.InvalidFunctionDefinition
+        except (psycopg.errors.InvalidFunctionDefinition, psycopg.errors.AmbiguousFunction):
+            _drop(connection, before.values())
+    connection.execute(text)
+
+
+def _load_functions(connection: psycopg.Connection[Any], say: Callable[[str], None]) -> None:
     functions, jobs = _files("functions"), _files("jobs")
     cron = _has_cron(connection)
     digest = hashlib.sha256(str(cron).encode())
@@ -109,23 +147,15 @@ def _load_functions(connection: psycopg.Connection[tuple[str | None]], say: Call
         return
     # Functions that tables, policies and views need live in sql/schema and stay.
     schema = "".join(path.read_text() for path in _files("schema"))
-    kept = re.findall(r"^create function tally\.(\w+)", schema, re.MULTILINE)
+    kept = set(re.findall(r"^create function tally\.(\w+)", schema, re.MULTILINE))
     with connection.transaction():
         connection.execute("set local check_function_bodies = off")
         connection.execute("set local client_min_messages = warning")
-        for (routine,) in connection.execute(
-            """
-            select format('%%s %%s', case p.prokind when 'p' then 'procedure' else 'function' end,
-              p.oid::regprocedure)
-            from pg_proc as p
-            where p.pronamespace in ('api'::regnamespace, 'tally'::regnamespace)
-              and not (p.pronamespace = 'tally'::regnamespace and p.proname = any (%s))
-            """,
-            (kept,),
-        ).fetchall():
-            connection.execute(sql.SQL("drop ") + sql.SQL(routine))  # type: ignore[arg-type]
+        stale = _routines(connection)
         for path in functions:
-            connection.execute(path.read_bytes())
+            _load_function(connection, path, stale.pop(path.stem, {}))
+        for name in stale.keys() - kept:
+            _drop(connection, stale[name].values())
         if cron:
             connection.execute("create extension if not exists pg_cron")
             connection.execute(

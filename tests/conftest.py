@@ -82,7 +82,7 @@ postgresql = factories.postgresql("noproc")
 @pytest.fixture
 def dsn(postgresql: Connection) -> str:
     """The superuser's connection string to this test's database."""
-    return make_conninfo(postgresql.info.dsn, password=postgresql.info.password)
+    return make_conninfo(os.environ["PGTALLY_TEST_DSN"], dbname=postgresql.info.dbname)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ begin
         case
           when v_field.type <> 'object' then 'expected an object'
           when octet_length(v_field.text) > 65536 then 'longer than 65,536 bytes'
-          when v_field.value @? 'strict $.**{32}[*] ? (@.type() == "object" || @.type() == "array")'
+          when v_field.value @? 'strict $.**{32} ? (@.type() == "object" || @.type() == "array")'
             then 'deeper than 32 levels'
         end
       when v_field.type <> 'string' then 'expected a string'

@@ -21,6 +21,8 @@ as $$
 declare
   v_tenant tally.tenants := tally.act_for(p_tenant);
   v_count integer := cardinality(p_occurred_at);
+  v_plain boolean := true;
+  v_constraint text;
   v_occurred_at timestamptz[] := p_occurred_at;
   v_event_type text[] := p_event_type;
   v_value numeric[] := p_value;
@@ -28,30 +30,51 @@ declare
 begin
   perform tally.check_events(
     v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
-  begin
-    insert into tally.events (
-      tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
-    )
-    select p_tenant, e.*
-    from unnest(p_occurred_at, p_event_id, p_value, p_event_type, p_actor_id, p_session_id, p_data) as e;
-    accepted := v_count;
-  exception when unique_violation or deadlock_detected then
-    with inserted as (
-      insert into tally.events as stored (
-        tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
-      )
-      select p_tenant, e.*
-      from unnest(p_occurred_at, p_event_id, p_value, p_event_type, p_actor_id, p_session_id, p_data) as e
-      -- In one order in every transaction, so that two batches with the same events cannot deadlock.
-      order by 2, 3
-      on conflict do nothing
-      returning stored.occurred_at, stored.event_type, stored.value, stored.actor_id
-    )
-    select
-      count(*), array_agg(i.occurred_at), array_agg(i.event_type), array_agg(i.value), array_agg(i.actor_id)
-    into accepted, v_occurred_at, v_event_type, v_value, v_actor_id
-    from inserted as i;
-  end;
+  loop
+    begin
+      if v_plain then
+        insert into tally.events (
+          tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
+        )
+        select p_tenant, e.*
+        from unnest(
+          p_occurred_at, p_event_id, p_value, p_event_type, p_actor_id, p_session_id, p_data) as e;
+        accepted := v_count;
+      else
+        with inserted as (
+          insert into tally.events as stored (
+            tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
+          )
+          select p_tenant, e.*
+          from unnest(
+            p_occurred_at, p_event_id, p_value, p_event_type, p_actor_id, p_session_id, p_data) as e
+          -- In one order everywhere, so that two batches with the same events cannot deadlock.
+          order by 2, 3
+          on conflict do nothing
+          returning stored.occurred_at, stored.event_type, stored.value, stored.actor_id
+        )
+        select
+          count(*), array_agg(i.occurred_at), array_agg(i.event_type), array_agg(i.value),
+          array_agg(i.actor_id)
+        into accepted, v_occurred_at, v_event_type, v_value, v_actor_id
+        from inserted as i;
+      end if;
+      exit;
+    exception
+      when unique_violation or deadlock_detected then
+        if not v_plain then
+          raise;
+        end if;
+        v_plain := false;
+      when check_violation then
+        -- Without a name it is a partition's bound: the week got its own partition while this
+        -- insert waited to write to the default one. Now it will find it.
+        get stacked diagnostics v_constraint = constraint_name;
+        if v_constraint <> '' then
+          raise;
+        end if;
+    end;
+  end loop;
   insert into tally.summary_deltas (
     tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
     actor_hashes

@@ -1,0 +1,187 @@
+"""fold, finalize, rebuild, maintain: what they say, and that they may be run again."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.brute_force import Event, ingest
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+def one(db, text, *arguments):
+    return db.execute(text, arguments).fetchone()
+
+
+def summary(db, tenant, on, unit="day"):
+    return one(
+        db,
+        "select value, final, revision from api.summary_list(%s, %s, %s, %s, 'a')",
+        tenant, unit, on, on + DAY,
+    )  # fmt: skip
+
+
+def test_fold_says_what_it_did_and_finds_nothing_the_second_time(db, new_tenant):
+    for _ in range(2):
+        ingest(db, new_tenant(), [Event(NOW, UUID(int=i), "a") for i in range(3)])
+    assert one(db, "call tally.fold()") == (2, 2, 0)
+    assert one(db, "call tally.fold()") == (0, 0, 0)
+    assert db.execute("select job, status, tenant_count, row_count from tally.job_runs where job = 'fold' order by 1, job_run_id").fetchall() == [
+        ("fold", "done", 2, 2),
+        ("fold", "done", 0, 0),
+    ]  # fmt: skip
+
+
+def test_a_day_becomes_final_when_it_has_ended_and_only_then(db, new_tenant):
+    tenant = new_tenant("Pacific/Auckland")
+    (today,) = one(db, "select tally.local_date(now(), 'Pacific/Auckland')")
+    (start,) = one(db, "select tally.day_start(%s, 'Pacific/Auckland')", today)
+    ingest(db, tenant, [Event(start, UUID(int=1), "a"), Event(start - timedelta(seconds=1), UUID(int=2), "a")])
+    assert summary(db, tenant, today - DAY) == (1, False, 1)
+    assert one(db, "call tally.finalize('day')")[0] == 1
+    assert summary(db, tenant, today - DAY) == (1, True, 1)
+    assert summary(db, tenant, today) == (1, False, 1)
+    assert one(db, "call tally.finalize('day')") == (0, 0, 0, 0)
+
+
+def test_a_final_nothing_is_told_from_a_day_not_yet_finalized(db, new_tenant):
+    tenant = new_tenant()
+    yesterday = (NOW - DAY).date()
+    assert summary(db, tenant, yesterday) == (0, False, 1)
+    db.execute("call tally.finalize('day')")
+    assert summary(db, tenant, yesterday) == (0, True, 1)
+    assert summary(db, tenant, NOW.date()) == (0, False, 1)
+
+
+@pytest.mark.parametrize("unit", ["day", "week", "month"])
+def test_a_late_event_reopens_a_final_period_and_starts_a_new_revision(db, new_tenant, unit):
+    tenant = new_tenant()
+    at = NOW - timedelta(days=70)
+    ingest(db, tenant, [Event(at, UUID(int=1), "a")])
+    db.execute("call tally.finalize(%s)", (unit,))
+    assert summary(db, tenant, at.date(), unit) == (1, True, 1)
+    ingest(db, tenant, [Event(at, UUID(int=2), "a")])
+    assert summary(db, tenant, at.date(), unit) == (2, False, 1)
+    db.execute("call tally.fold()")
+    assert summary(db, tenant, at.date(), unit) == (2, False, 2)
+    assert one(db, "call tally.finalize(%s)", unit)[0] == 1
+    assert summary(db, tenant, at.date(), unit) == (2, True, 2)
+
+
+def test_a_duplicate_does_not_reopen_a_final_period(db, new_tenant):
+    tenant = new_tenant()
+    event = Event(NOW - 3 * DAY, UUID(int=1), "a")
+    ingest(db, tenant, [event])
+    db.execute("call tally.finalize('day')")
+    ingest(db, tenant, [event])
+    db.execute("call tally.fold()")
+    assert summary(db, tenant, event.at.date()) == (1, True, 1)
+
+
+def test_finalize_catches_up_whatever_ended_meanwhile(db, new_tenant):
+    tenant = new_tenant("America/New_York")
+    ingest(db, tenant, [Event(NOW - n * DAY, UUID(int=n), "a") for n in range(1, 100)])
+    periods = one(db, "call tally.finalize('day')")[0]
+    assert periods in (98, 99)
+    (days, closed) = one(db, "select count(*), count(final_at) from tally.summaries where period_type = 'day'")
+    assert (closed, days) in ((98, 99), (99, 99))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update tally.summaries set event_count = event_count + 1 where period_type = 'day'",
+        "update tally.summaries set value_sum = 0 where period_type = 'week'",
+        "update tally.summaries set actors = public.hll_empty(14, 5) where period_type = 'month'",
+        "delete from tally.summaries",
+        "insert into tally.summaries (tenant_id, period_type, period_start, metric, event_count, value_count) select tenant_id, 'day', period_start, 'ghost', 1, 0 from tally.summaries where period_type = 'day'",
+    ],
+)  # fmt: skip
+def test_a_damaged_summary_is_found_healed_and_counted(db, new_tenant, damage):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 70 * DAY, UUID(int=1), "a", 5, "ann")])
+    db.execute("call tally.fold()")
+    db.execute(damage)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() != []
+    healed = sum(one(db, "call tally.finalize(%s)", unit)[2] for unit in ("day", "week", "month"))
+    assert healed > 0
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    (counted,) = one(db, "select sum(healed_count) from tally.job_runs")
+    assert counted == healed
+
+
+def test_rebuild_recomputes_everything_and_takes_the_deltas_with_it(db, new_tenant):
+    tenant = new_tenant("Asia/Kathmandu", 7)
+    ingest(db, tenant, [Event(NOW - n * DAY, UUID(int=n), "a", n, f"actor {n}") for n in range(10)])
+    db.execute("call tally.fold()")
+    ingest(db, tenant, [Event(NOW - n * DAY, UUID(int=100 + n), "b") for n in range(10)])
+    db.execute("update tally.summaries set event_count = 77")
+    days, changed = one(db, "call tally.rebuild(%s)", tenant)
+    assert days == 10
+    assert changed > 20
+    assert one(db, "select count(*) from tally.summary_deltas") == (0,)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    assert one(db, "call tally.rebuild(%s)", tenant) == (10, 0)
+
+
+def test_rebuild_refuses_where_raw_events_are_gone(db, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 10 * DAY, UUID(int=1), "a")])
+    db.execute("update tally.tenants set events_kept_from = now() - interval '5 days'")
+    with pytest.raises(psycopg.Error, match="would erase history") as error:
+        db.execute("call tally.rebuild(%s)", (tenant,))
+    assert error.value.sqlstate == "TY409"
+
+
+def test_one_tenants_failure_is_recorded_and_does_not_stop_the_others(db, new_tenant):
+    bad, good = sorted([new_tenant(), new_tenant()])
+    for tenant in (bad, good):
+        ingest(db, tenant, [Event(NOW, UUID(int=1), "a")])
+    db.execute("update tally.tenants set time_zone = 'Nowhere' where tenant_id = %s", (bad,))
+    assert one(db, "call tally.fold()") == (1, 2, 1)
+    assert one(db, "select status from tally.job_runs where job = 'fold'") == ("failed",)
+    db.execute("update tally.tenants set time_zone = 'UTC'")
+    assert one(db, "call tally.fold()") == (1, 1, 0)
+
+
+def test_a_run_whose_backend_died_is_marked_interrupted_by_the_next(db, dsn):
+    with psycopg.connect(dsn, autocommit=True) as other:
+        other.execute("select tally.job_start('fold')")
+    db.execute("select pg_sleep(0.1)")
+    db.execute("call tally.fold()")
+    states = db.execute("select status from tally.job_runs where job = 'fold' order by job_run_id").fetchall()
+    assert states == [("interrupted",), ("done",)]
+
+
+def test_an_unknown_period_type_is_refused(db):
+    with pytest.raises(psycopg.Error, match="unknown period type"):
+        db.execute("call tally.finalize('year')")
+
+
+def test_events_without_a_partition_wait_in_the_default_and_move_without_loss(db, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(datetime(2001, 1, 1, tzinfo=UTC) + n * DAY, UUID(int=n), "a") for n in range(20)])
+    assert one(db, "select count(*) from tally.events_default") == (20,)
+    partitions, moved = one(db, "call tally.maintain()")
+    assert (partitions, moved) == (3, 20)
+    assert one(db, "select count(*) from tally.events_default") == (0,)
+    assert one(db, "select count(*) from tally.events") == (20,)
+    assert one(db, "call tally.maintain()") == (0, 0)
+    assert ingest(db, tenant, [Event(datetime(2001, 1, 1, tzinfo=UTC), UUID(int=0), "a")]) == (0, 1)
+
+
+def test_partitions_are_made_four_weeks_ahead(db):
+    (ahead,) = one(
+        db,
+        """
+        select count(*) from pg_inherits as i
+        join pg_class as c on c.oid = i.inhrelid
+        where i.inhparent = 'tally.events'::regclass
+          and c.relname > 'events_' || to_char(now(), 'YYYYMMDD')
+        """,
+    )
+    # The default partition sorts after all dates.
+    assert ahead == 5

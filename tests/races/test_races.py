@@ -1,0 +1,240 @@
+"""What concurrent transactions do to each other. At every moment: summaries + deltas = events."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+
+from tests.brute_force import Event, ingest
+from tests.conftest import wait_for
+
+START = datetime(2024, 3, 8, tzinfo=UTC)
+
+# One statement, one snapshot: raw events against summaries plus deltas, at every grain.
+BALANCE = """
+  select
+    (select (count(*), coalesce(sum(value), 0))::text from tally.events where tenant_id = %(t)s),
+    array(
+      select (coalesce(sum(x.n), 0), coalesce(sum(x.v), 0))::text
+      from unnest(enum_range(null::tally.period_type)) as p (period_type)
+      left join (
+        select period_type, event_count as n, value_sum as v from tally.summaries where tenant_id = %(t)s
+        union all
+        select q, event_count, value_sum from tally.summary_deltas, unnest(enum_range(null::tally.period_type)) as q
+        where tenant_id = %(t)s
+      ) as x on x.period_type = p.period_type
+      group by p.period_type)
+"""
+
+
+def blocked(db, pid):
+    return db.execute(
+        "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'", (pid,)
+    ).fetchone()
+
+
+def in_thread(dsn, text, *arguments):
+    """Runs a statement on a connection of its own; returns its backend and the future."""
+    connection = psycopg.connect(dsn, autocommit=True)
+    pool = ThreadPoolExecutor(1)
+
+    def work():
+        with connection:
+            cursor = connection.execute(text, arguments)
+            return cursor.fetchone() if cursor.description else None
+
+    return connection.info.backend_pid, pool.submit(work)
+
+
+def test_no_moment_at_which_summaries_and_deltas_differ_from_events(db, dsn, new_tenant):
+    """Four writers with late and duplicate events, folds, finalizes and rebuilds, and a reader."""
+    tenant = new_tenant("America/New_York")
+    until = time.monotonic() + 8
+    problems: list[object] = []
+    sent: list[set[tuple[datetime, UUID]]] = [set() for _ in range(4)]
+
+    def write(number: int) -> None:
+        chance = random.Random(number)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                batch = [
+                    Event(
+                        START + timedelta(seconds=chance.randrange(4 * 86_400)),
+                        UUID(int=chance.randrange(300)), chance.choice("ab"), chance.randrange(100),
+                        f"actor {chance.randrange(50)}",
+                    )
+                    for _ in range(chance.randrange(1, 60))
+                ]  # fmt: skip
+                try:
+                    ingest(connection, tenant, batch)
+                except psycopg.errors.DeadlockDetected:
+                    continue
+                sent[number].update((event.at, event.id) for event in batch)
+
+    def repeat(*statements: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                for statement in statements:
+                    try:
+                        connection.execute(statement.encode())
+                    except psycopg.Error as error:
+                        problems.append(error)
+
+    def read() -> int:
+        checks = 0
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                raw, grains = connection.execute(BALANCE, {"t": tenant}).fetchone()
+                if grains != [raw] * 4:
+                    problems.append((raw, grains))
+                checks += 1
+        return checks
+
+    with ThreadPoolExecutor(9) as pool:
+        work = [pool.submit(write, number) for number in range(4)]
+        work.append(pool.submit(repeat, "call tally.fold()"))
+        work.append(pool.submit(repeat, "call tally.finalize('day')", "call tally.finalize('week')"))
+        work.append(pool.submit(repeat, f"call tally.rebuild('{tenant}')", "call tally.maintain()"))
+        checks = pool.submit(read)
+        for future in work:
+            future.result()
+    assert problems == []
+    assert checks.result() > 20
+    (count,) = db.execute("select count(*) from tally.events where tenant_id = %s", (tenant,)).fetchone()
+    assert count == len(set().union(*sent))
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    db.execute("call tally.fold()")
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    assert db.execute("select sum(healed_count) from tally.job_runs where job like 'finalize%'").fetchone() == (0,)
+
+
+def test_two_folds_at_once_fold_each_delta_once(db, dsn, new_tenant):
+    tenant = new_tenant()
+    for n in range(5):
+        ingest(db, tenant, [Event(START, UUID(int=n), "a")])
+    with psycopg.connect(dsn) as first:
+        assert first.execute("select tally.fold_tenant(%s)", (tenant,)).fetchone() == (5,)
+        pid, second = in_thread(dsn, "select tally.fold_tenant(%s)", tenant)
+        wait_for(lambda: blocked(db, pid))
+        first.commit()
+        assert second.result() == (0,)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_rebuild_waits_for_a_fold_and_sees_what_it_did(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(START, UUID(int=1), "a")])
+    with psycopg.connect(dsn) as first:
+        first.execute("select tally.fold_tenant(%s)", (tenant,))
+        pid, second = in_thread(dsn, "select tally.rebuild_range(%s, %s, %s)", tenant, START, START + timedelta(days=1))
+        wait_for(lambda: blocked(db, pid))
+        first.commit()
+        assert second.result() == (0,)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_an_event_that_commits_during_a_rebuild_brings_its_own_delta(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(START, UUID(int=1), "a")])
+    with psycopg.connect(dsn) as writer:
+        ingest(writer, tenant, [Event(START, UUID(int=2), "a")])
+        db.execute("call tally.rebuild(%s)", (tenant,))
+        writer.commit()
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    assert db.execute("select count(*) from tally.summary_deltas").fetchone() == (1,)
+
+
+def test_an_event_that_commits_after_a_finalize_reopens_the_day(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(START, UUID(int=1), "a")])
+    with psycopg.connect(dsn) as writer:
+        ingest(writer, tenant, [Event(START, UUID(int=2), "a")])
+        assert db.execute("call tally.finalize('day')").fetchone()[2] == 0
+        writer.commit()
+    question = "select value, final, revision from api.summary_list(%s, 'day', %s, %s, 'a')"
+    arguments = (tenant, START.date(), START.date() + timedelta(days=1))
+    assert db.execute(question, arguments).fetchone() == (2, False, 1)
+    assert db.execute("call tally.finalize('day')").fetchone()[0] == 1
+    assert db.execute(question, arguments).fetchone() == (2, True, 2)
+
+
+def test_a_retry_that_overtakes_its_first_try_waits_and_is_a_duplicate(db, dsn, new_tenant):
+    tenant = new_tenant()
+    events = [Event(START, UUID(int=n), "a") for n in range(3)]
+    with psycopg.connect(dsn) as first, ThreadPoolExecutor(1) as pool:
+        assert ingest(first, tenant, events) == (3, 0)
+        with psycopg.connect(dsn, autocommit=True) as retry:
+            second = pool.submit(ingest, retry, tenant, events)
+            wait_for(lambda: blocked(db, retry.info.backend_pid))
+            first.commit()
+            assert second.result() == (0, 3)
+
+
+def test_a_retry_whose_first_try_failed_stores_the_events(db, dsn, new_tenant):
+    tenant = new_tenant()
+    events = [Event(START, UUID(int=n), "a") for n in range(3)]
+    with psycopg.connect(dsn) as first, ThreadPoolExecutor(1) as pool:
+        ingest(first, tenant, events)
+        with psycopg.connect(dsn, autocommit=True) as retry:
+            second = pool.submit(ingest, retry, tenant, events)
+            wait_for(lambda: blocked(db, retry.info.backend_pid))
+            first.rollback()
+            assert second.result() == (3, 0)
+
+
+def test_batches_with_the_same_events_in_opposite_order_both_succeed(db, dsn, new_tenant):
+    tenant = new_tenant()
+    events = [Event(START + timedelta(minutes=n), UUID(int=n), "a") for n in range(2000)]
+    barrier = threading.Barrier(2)
+
+    def send(batch):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            barrier.wait()
+            return ingest(connection, tenant, batch)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(send, [events, events[::-1]]))
+    assert sum(accepted for accepted, _ in results) == 2000
+    assert sum(duplicates for _, duplicates in results) == 2000
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_a_partition_made_while_writers_use_the_default_loses_nothing(db, dsn, new_tenant):
+    tenant = new_tenant()
+    until = time.monotonic() + 3
+    start = datetime(1999, 1, 4, tzinfo=UTC)
+
+    def write(number: int) -> int:
+        count = 0
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                at = start + timedelta(days=random.randrange(100), microseconds=number)
+                count += ingest(connection, tenant, [Event(at, UUID(int=count), "a")])[0]
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(write, number) for number in range(3)]
+        while time.monotonic() < until:
+            db.execute("call tally.maintain()")
+        written = sum(writer.result() for writer in writers)
+    assert db.execute("select count(*) from tally.events").fetchone() == (written,)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_a_backend_killed_in_the_middle_of_a_job_leaves_everything_right(db, dsn, new_tenant):
+    tenant = new_tenant()
+    for n in range(40):
+        ingest(db, tenant, [Event(START + timedelta(days=n, seconds=i), UUID(int=i), f"t{i % 9}") for i in range(50)])
+    for job in ("call tally.fold()", "call tally.finalize('day')", f"call tally.rebuild('{tenant}')"):
+        for delay in (0.002, 0.01, 0.03):
+            pid, running = in_thread(dsn, job)
+            time.sleep(delay)
+            db.execute("select pg_terminate_backend(%s)", (pid,))
+            running.exception()
+            assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+        db.execute(job.encode())
+        assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
