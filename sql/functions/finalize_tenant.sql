@@ -17,6 +17,8 @@ declare
 begin
   periods := 0;
   healed := 0;
+  -- From here on no events move to another partition; see tally.partition_create.
+  lock table only tally.events in access share mode;
   perform tally.fold_tenant(p_tenant);
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
   v_current := tally.period_start(now(), v_unit, v_tenant.time_zone, v_tenant.week_start);

@@ -7,6 +7,7 @@ declare
   v_run bigint := tally.job_start('maintain');
   v_at timestamptz;
   v_before bigint;
+  v_error text;
 begin
   partitions := 0;
   moved := 0;
@@ -18,14 +19,19 @@ begin
     select distinct date_bin('7 days', e.occurred_at, timestamptz '2001-01-01 00:00:00+00')
     from tally.events_default as e
   loop
-    moved := moved + tally.partition_create(v_at);
+    begin
+      moved := moved + tally.partition_create(v_at);
+    exception when lock_not_available then
+      v_error := format('partition of %s: %s; the next run tries again', v_at, sqlerrm);
+      raise warning '%', v_error;
+    end;
     commit;
   end loop;
   select count(*) - v_before into partitions
   from pg_catalog.pg_inherits where inhparent = 'tally.events'::regclass;
   delete from tally.job_runs where started_at < now() - interval '30 days';
   delete from tally.rate_buckets where updated_at < now() - interval '1 day';
-  perform tally.job_finish(v_run, 0, moved);
+  perform tally.job_finish(v_run, 0, moved, 0, v_error);
   commit;
 end
 $$;

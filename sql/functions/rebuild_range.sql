@@ -14,6 +14,8 @@ declare
   v_rows tally.summaries[];
   v_changed integer;
 begin
+  -- From here on no events move to another partition; see tally.partition_create.
+  lock table only tally.events in access share mode;
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
   if not found then
     raise exception using errcode = 'TY404', message = 'no such tenant';

@@ -29,6 +29,16 @@ create table tally.events_default partition of tally.events default;
 comment on table tally.events_default is
   'Takes events of weeks without a partition, so that nothing is ever lost; tally.maintain moves them to their own.';
 
+create table tally.event_moves (
+  move_id bigint generated always as identity primary key,
+  moved_at timestamptz not null default now(),
+  partition_name text not null,
+  event_count bigint not null
+);
+comment on table tally.event_moves is
+  'Each time that events moved from the default partition to one of their own. A reader whose snapshot is older than the last move may look for them in the wrong partition; it compares tally.moves_seen with tally.moves_made and tries again.';
+alter table tally.event_moves enable row level security;
+
 alter table tally.events enable row level security;
 alter table tally.events_default enable row level security;
 create policy own_tenant on tally.events

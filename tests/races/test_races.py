@@ -102,7 +102,7 @@ def test_no_moment_at_which_summaries_and_deltas_differ_from_events(db, dsn, new
         checks = pool.submit(read)
         for future in work:
             future.result()
-    assert problems == []
+    assert not problems, problems[:3]
     assert checks.result() > 20
     (count,) = db.execute("select count(*) from tally.events where tenant_id = %s", (tenant,)).fetchone()
     assert count == len(set().union(*sent))
