@@ -22,6 +22,8 @@ MAX_DATA_BYTES = 65_536
 MAX_DATA_DEPTH = 32
 MAX_VALUE = 1e30
 
+EMPTY = msgspec.Raw(b"{}")
+
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -41,14 +43,21 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     session_id: Text | None = None
     value: Annotated[int | float | None, Meta(description="A number to sum and average.")] = None
     data: Annotated[
-        msgspec.Raw, Meta(description="Anything else: an object of at most 64 KB and 32 levels.")
-    ] = msgspec.Raw(b"{}")
+        msgspec.Raw,
+        Meta(
+            description="Anything else: an object of at most 64 KB and 32 levels.",
+            extra_json_schema={"type": "object"},
+        ),
+    ] = msgspec.field(default_factory=lambda: EMPTY)
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /events/bulk."""
 
-    events: list[msgspec.Raw]
+    events: Annotated[
+        list[msgspec.Raw],
+        Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}}),
+    ]
 
 
 class Batch(msgspec.Struct):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -134,9 +134,9 @@ class Service:
         self.admin_key = admin_key
         self.admin = httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, timeout=30)
 
-    def tenant(self, name: str = "Acme", **fields: Any) -> httpx.Client:
+    def tenant(self, **fields: Any) -> httpx.Client:
         """A client with the key of a new tenant."""
-        response = self.admin.post("/tenants", json={"name": name, **fields})
+        response = self.admin.post("/tenants", json={"name": f"tenant {uuid4()}", **fields})
         assert response.status_code == 201, response.text
         client = httpx.Client(
             base_url=self.url, headers={"X-API-Key": response.json()["apiKey"]}, timeout=30
@@ -176,13 +176,32 @@ def running_service(service_dsn: str, **variables: str) -> Iterator[tuple[str, s
             process.wait()
 
 
-@pytest.fixture
-def service(db: Connection, service_dsn: str) -> Iterator[Service]:
-    """A running service with an empty database and a generous rate limit."""
-    row = db.execute("select api_key from api.key_create(null, 'tests', array['admin'])").fetchone()
+@pytest.fixture(scope="session")
+def shared_dsn(noproc: Any) -> Iterator[str]:
+    """A database that the tests of one process share: each makes its own tenants."""
+    name = noproc.dbname + "_shared"
+    with psycopg.connect(os.environ["PGTALLY_TEST_DSN"], autocommit=True) as connection:
+        connection.execute(f'create database "{name}" template "{noproc.template_dbname}"'.encode())
+    yield make_conninfo(os.environ["PGTALLY_TEST_DSN"], dbname=name)
+    with psycopg.connect(os.environ["PGTALLY_TEST_DSN"], autocommit=True) as connection:
+        connection.execute(f'drop database "{name}" with (force)'.encode())
+
+
+def admin_key(dsn: str) -> str:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(
+            "select api_key from api.key_create(null, 'tests', array['admin'])"
+        ).fetchone()
+    return str(row[0])
+
+
+@pytest.fixture(scope="session")
+def service(shared_dsn: str) -> Iterator[Service]:
+    """A running service with a generous rate limit, shared by the tests of one process."""
     limits = {
         f"PGTALLY_{kind}_PER_MINUTE": "1000000"
         for kind in ("INGEST", "ANALYTICS", "SUMMARIES", "TENANTS")
     }
+    service_dsn = make_conninfo(shared_dsn, user="tally_service", password=SERVICE_PASSWORD)
     with running_service(service_dsn, **limits) as (url, _):
-        yield Service(url, row[0])
+        yield Service(url, admin_key(shared_dsn))

@@ -6,14 +6,13 @@ language plpgsql stable strict security definer
 set search_path = ''
 as $$
 declare
-  v_tenant tally.tenants := tally.act_for(p_tenant);
+  v_zone text := tally.check_time_zone(nullif(p_time_zone, ''));
   v_at timestamptz;
 begin
   if p_text in ('-infinity', 'infinity') then
     return p_text::timestamptz;
   elsif p_text ~ '^\d{4}-\d\d-\d\d$' then
-    v_at := tally.day_start(
-      p_text::date, coalesce(tally.check_time_zone(nullif(p_time_zone, '')), v_tenant.time_zone));
+    v_at := tally.day_start(p_text::date, coalesce(v_zone, (tally.act_for(p_tenant)).time_zone));
   elsif tally.is_instant(p_text) then
     v_at := p_text::timestamptz;
   end if;

@@ -238,3 +238,17 @@ def test_a_backend_killed_in_the_middle_of_a_job_leaves_everything_right(db, dsn
             assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
         db.execute(job.encode())
         assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_a_reader_whose_snapshot_is_older_than_a_move_is_told_to_try_again(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(datetime(1998, 5, 5, 0, 5, tzinfo=UTC), UUID(int=1), "a")])
+    question = """
+      select c.total from pg_sleep(1) as s
+      cross join lateral api.event_count(%s, '1998-05-05', '1998-05-05 00:10', case when s is null then '{}' else '{}' end::text[]) as c
+    """
+    pid, running = in_thread(dsn, question, tenant)
+    wait_for(lambda: db.execute("select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'", (pid,)).fetchone())
+    assert db.execute("call tally.maintain()").fetchone() == (1, 1)
+    assert isinstance(running.exception(), psycopg.errors.SerializationFailure)
+    assert db.execute(question.replace("pg_sleep(1)", "pg_sleep(0)"), (tenant,)).fetchone() == (1,)
