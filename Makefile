@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test check lock soak bench remove
+.PHONY: run test demo-test check lock soak bench remove
 
 run:
 	@sh service/bootstrap.sh run
@@ -9,6 +9,11 @@ test:
 	@sh service/bootstrap.sh test
 	@.venv/bin/python -m pytest -n 2 -q
 
+# `make run` as a newcomer would, and every example of the README against it.
+demo-test:
+	@sh service/bootstrap.sh test
+	@.venv/bin/python -m pytest -q -m demo tests/demo
+
 check:
 	@sh service/bootstrap.sh test
 	.venv/bin/ruff check .
@@ -17,7 +22,7 @@ check:
 
 soak:
 	@sh service/bootstrap.sh test
-	.venv/bin/python -m pytest -q -m soak tests
+	@.venv/bin/python -m pytest -q -s -m soak tests/soak
 
 remove:
 	@.venv/bin/pgtally remove

@@ -38,9 +38,7 @@ def create_app(config: settings.Settings) -> Litestar:
             health.live,
             health.ready,
         ],
-        middleware=[
-            Gate(Keys(database, config.key_cache_seconds), RateLimit(database, config))
-        ],
+        middleware=[Gate(Keys(database, config.key_cache_seconds), RateLimit(database, config))],
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
             "max_body_bytes": Provide(lambda: config.max_body_bytes, sync_to_thread=False),

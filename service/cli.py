@@ -14,6 +14,7 @@ from granian.server import Server
 
 from service import decoding, load, problems, settings
 from service.cluster import Cluster, ClusterError
+from service.demo import DemoError
 from service.migrate import MigrationError, migrate
 from service.run import run
 
@@ -44,10 +45,13 @@ def cli() -> None:
 
 @cli.command("run")
 def run_command() -> None:
-    """Run everything here: a private PostgreSQL cluster, demo data, the service."""
+    """Run everything here: a private PostgreSQL cluster, demo data, the service.
+
+    With PGTALLY_ADMIN_DSN set, that database is used and no cluster is made.
+    """
     try:
-        sys.exit(run(_home(), _port()))
-    except (ClusterError, MigrationError) as error:
+        sys.exit(run(_home(), _port(), os.environ.get("PGTALLY_ADMIN_DSN")))
+    except (ClusterError, DemoError, MigrationError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -124,7 +128,9 @@ def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
         nonlocal bad
         number = 0
         while lines := file.readlines(4_000_000):
-            batch = decoding.decode_events([line.strip() or b"{}" for line in lines], decoding.utc_now())
+            batch = decoding.decode_events(
+                [line.strip() or b"{}" for line in lines], decoding.utc_now()
+            )
             for error in batch.errors:
                 bad += 1
                 place = f"line {number + (error.index or 0) + 1}{error.pointer or ''}"
@@ -140,7 +146,9 @@ def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
 
     with psycopg.connect(dsn, autocommit=True) as connection:
         try:
-            accepted, duplicates = load.load(connection, tenant, rows(connection), lambda count: None)
+            accepted, duplicates = load.load(
+                connection, tenant, rows(connection), lambda count: None
+            )
         except psycopg.Error as error:
             problem = problems.of_database_error(error)
             details = "".join(f"\n  event {e.index}: {e.detail}" for e in problem.errors[:20])

@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster: for `pgtally run` and for the tests. It touches no other cluster."""
+"""A private PostgreSQL cluster, for `pgtally run` and for the tests. It touches no other."""
 
 import contextlib
 import os
@@ -41,7 +41,11 @@ def find_binaries() -> Path:
         share = Path("/usr/share/postgresql") / (found[1] if found else "") / "extension"
         if (bin_dir / "pg_config").exists():
             share = Path(_output([str(bin_dir / "pg_config"), "--sharedir"])) / "extension"
-        if found and int(found[1]) >= 15 and all((share / f"{e}.control").exists() for e in EXTENSIONS):
+        if (
+            found
+            and int(found[1]) >= 15
+            and all((share / f"{e}.control").exists() for e in EXTENSIONS)
+        ):
             return bin_dir
     raise ClusterError(
         "no PostgreSQL 15 or newer with pg_cron and hll. On Debian and Ubuntu: "
@@ -69,7 +73,9 @@ class Account(msgspec.Struct):
             with contextlib.suppress(KeyError):
                 user = pwd.getpwnam(name)
                 return Account(user.pw_name, user.pw_uid, user.pw_gid)
-        raise ClusterError("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
+        raise ClusterError(
+            "PostgreSQL refuses to run as root, and there is no user postgres or nobody"
+        )
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         """Runs a command as this user, in a folder that it can enter."""
@@ -115,7 +121,9 @@ class Cluster:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def dsn(self, dbname: str = DATABASE, user: str = "postgres", password: str | None = None) -> str:
+    def dsn(
+        self, dbname: str = DATABASE, user: str = "postgres", password: str | None = None
+    ) -> str:
         """A connection string over loopback."""
         return make_conninfo(
             host="127.0.0.1",
@@ -203,7 +211,15 @@ class Cluster:
     def _ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         log = ["--log", str(self.folder / "postgres.log")] if "start" in arguments else []
         return self.account.run(
-            [str(self.bin / "pg_ctl"), "--pgdata", str(self.data), "--timeout", "120", *log, *arguments]
+            [
+                str(self.bin / "pg_ctl"),
+                "--pgdata",
+                str(self.data),
+                "--timeout",
+                "120",
+                *log,
+                *arguments,
+            ]
         )
 
     def is_running(self) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import TupleRow

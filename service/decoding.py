@@ -153,7 +153,7 @@ def _all_text(value: Any) -> str:
 
 
 def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
-    """Decodes events one by one. Every bad one gets its errors, with its index; the rest is kept."""
+    """Decodes events one by one. Every bad one gets its errors, with its index."""
     batch = Batch([], [], [], [], [], [], [], [], [])
     for index, raw in enumerate(raws):
         problems: list[tuple[str, str]] = []

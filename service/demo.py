@@ -18,7 +18,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 ZONE = "America/New_York"
-FLIGHTS = 336_776
+EVENTS = 664_122  # 328,521 departures, 8,255 cancellations, 327,346 arrivals
+FIRST = datetime(2013, 1, 1, tzinfo=UTC)
+LAST = datetime(2014, 1, 3, tzinfo=UTC)
 NAMESPACE = UUID("6f1d3c1e-2013-5a7e-8d1e-0000000f1195")
 
 

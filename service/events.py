@@ -109,7 +109,7 @@ async def create_event(
 async def create_events(
     request: Request[Any, Any, State], db: Database, max_body_bytes: int
 ) -> Response[Receipt]:
-    """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the good ones."""
+    """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others."""
     caller: Caller = request.scope["state"]["caller"]
     body = await read_body(request, max_body_bytes)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

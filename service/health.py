@@ -41,7 +41,11 @@ async def live() -> Response[Live]:
 
 
 @get(
-    "/health/ready", opt={"public": True}, operation_id="ready", tags=["Health"], summary="Readiness"
+    "/health/ready",
+    opt={"public": True},
+    operation_id="ready",
+    tags=["Health"],
+    summary="Readiness",
 )
 async def ready(db: Database) -> Response[Ready]:
     """200 while the database answers, 503 otherwise. Late jobs are warnings: answers stay exact."""

@@ -19,7 +19,7 @@ def ensure_partitions(connection: psycopg.Connection[Any], first: datetime, last
     """Makes the weekly partitions from first to last, so that no event waits in the default one."""
     at = first
     while at < last + timedelta(days=7):
-        # On a busy table the default partition takes the events, and tally.maintain moves them later.
+        # On a busy table the default partition takes the events; tally.maintain moves them.
         with contextlib.suppress(psycopg.errors.LockNotAvailable):
             connection.execute("select tally.partition_create(%s::timestamptz)", (at,))
         at += timedelta(days=7)

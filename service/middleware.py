@@ -44,7 +44,7 @@ class Gate(ASGIMiddleware):
 
         # Error responses are made outside of this middleware, so they find the headers here.
         scope["state"]["headers"] = added
-        opt = scope["route_handler"].opt  # type: ignore[typeddict-item]
+        opt = scope["route_handler"].opt
         if not (opt.get("public") or scope["path"].startswith("/schema")):
             caller = await self._keys.find(Headers.from_scope(scope))
             needed = opt.get("scope")

@@ -60,7 +60,8 @@ def _recorded(dsn: str) -> set[str]:
         if row is None or row[0] is None:
             return set()
         return {
-            name for (name,) in connection.execute("select migration_id from tally.schema_migrations")
+            name
+            for (name,) in connection.execute("select migration_id from tally.schema_migrations")
         }
 
 
@@ -72,7 +73,9 @@ def _apply_migrations(dsn: str, say: Callable[[str], None]) -> None:
         newer = sorted(set(backend.get_applied_migration_hashes()) - {m.hash for m in migrations})
         if newer:
             with backend.transaction():
-                applied = {row[0] for row in backend.execute("select migration_id from _yoyo_migration")}
+                applied = {
+                    row[0] for row in backend.execute("select migration_id from _yoyo_migration")
+                }
             names = ", ".join(sorted(applied - known))
             raise MigrationError(
                 f"the database has migrations that this version does not know: {names}. "
@@ -141,7 +144,9 @@ def _load_functions(connection: psycopg.Connection[Any], say: Callable[[str], No
     for path in functions + jobs:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     comment = FINGERPRINT + digest.hexdigest()
-    row = connection.execute("select obj_description('api'::regnamespace, 'pg_namespace')").fetchone()
+    row = connection.execute(
+        "select obj_description('api'::regnamespace, 'pg_namespace')"
+    ).fetchone()
     if row and row[0] == comment:
         say("functions and jobs are up to date")
         return
@@ -170,8 +175,8 @@ def _load_functions(connection: psycopg.Connection[Any], say: Callable[[str], No
         say(f"scheduled {len(jobs)} jobs")
     else:
         say(
-            "scheduled no jobs: pg_cron does not run in this database. Set cron.database_name to it "
-            "and migrate again, or call tally.fold(), tally.finalize('day') and the others in "
+            "scheduled no jobs: pg_cron does not run in this database. Set cron.database_name to "
+            "it and migrate again, or call tally.fold(), tally.finalize('day') and the others in "
             "sql/jobs from another scheduler"
         )
 

@@ -227,7 +227,9 @@ async def count_events(request: Request[Any, Any, State], db: Database) -> Respo
     summary="One figure for each event type, largest first",
     tags=["Analytics"],
 )
-async def events_by_type(request: Request[Any, Any, State], db: Database) -> Response[list[TypeTotal]]:
+async def events_by_type(
+    request: Request[Any, Any, State], db: Database
+) -> Response[list[TypeTotal]]:
     """At most 1,000 types."""
     query, filters = _split(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
@@ -251,7 +253,10 @@ async def event_timeline(
     rows = await db.call(TIMELINE, parameters)
     hours = query.interval == "hour"
     return json.respond(
-        [TimelineTotal((at if hours else on).isoformat(), total, kind) for at, on, kind, total in rows]
+        [
+            TimelineTotal((at if hours else on).isoformat(), total, kind)
+            for at, on, kind, total in rows
+        ]
     )
 
 

@@ -18,7 +18,9 @@ from service.settings import Settings
 TAKE = """
   select taken, remaining, retry_after_ms
   from api.rate_take(
-    p_bucket => %(bucket)s::text, p_per_minute => %(limit)s::integer, p_wanted => %(wanted)s::integer)
+    p_bucket => %(bucket)s::text,
+    p_per_minute => %(limit)s::integer,
+    p_wanted => %(wanted)s::integer)
 """
 LOT_SECONDS = 2.0
 LOTS_A_MINUTE = 20

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,9 +16,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,69 +50,83 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: str) -> None:
     """Replaces the file in one step, readable by its owner only."""
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(content)
     temporary.replace(path)
+
+
+def _shell_variables(published: dict[str, Any]) -> str:
+    """What the README's examples need, to be read by a shell: `. .pgtally/env`."""
+    united = next(tenant for tenant in published["tenants"] if tenant["name"] == "UA")
+    variables = {
+        "URL": published["url"],
+        "ADMIN_KEY": published["adminKey"],
+        "DSN": published["dsn"],
+        "TENANT": united["id"],
+        "KEY": united["apiKey"],
+    }
+    return "".join(f"export {name}={shlex.quote(text)}\n" for name, text in variables.items())
 
 
 def _service_password(connection: psycopg.Connection[Any]) -> str:
     password = secrets.token_urlsafe(24)
     # Hashed here, so that the password itself never stands in a statement or a log.
-    hashed = connection.pgconn.encrypt_password(password.encode(), b"tally_service", b"scram-sha-256")
-    connection.execute(
-        sql.SQL("alter role tally_service password {}").format(hashed.decode())
+    hashed = connection.pgconn.encrypt_password(
+        password.encode(), b"tally_service", b"scram-sha-256"
     )
+    connection.execute(sql.SQL("alter role tally_service password {}").format(hashed.decode()))
     return password
 
 
 def _new_key(connection: psycopg.Connection[Any], tenant: str | None, scopes: list[str]) -> str:
     row = connection.execute(
-        "select api_key from api.key_create(%s::uuid, %s::text, %s::text[])", (tenant, "make run", scopes)
+        "select api_key from api.key_create(%s::uuid, %s::text, %s::text[])",
+        (tenant, "make run", scopes),
     ).fetchone()
     return str(row[0]) if row else ""
+
+
+def _tenant(connection: psycopg.Connection[Any], carrier: str) -> UUID:
+    found = "select tenant_id from tally.tenants where name = %s"
+    made = "select tenant_id from api.tenant_create(%s, 'America/New_York')"
+    for text in (found, made):
+        for (tenant,) in connection.execute(text, (carrier,)):
+            return UUID(str(tenant))
+    raise demo.DemoError(f"tenant {carrier} could not be made")
 
 
 def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     """Makes a tenant for each airline and loads its flights; returns the tenants."""
     tenants = []
-    by_carrier = demo.flights()
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("flights"), TimeRemainingColumn(),
-    )  # fmt: skip
-    started = time.monotonic()
     accepted = duplicates = 0
+    started = time.monotonic()
+    load.ensure_partitions(connection, demo.FIRST, demo.LAST)
     console = Console(force_terminal=sys.stdout.isatty())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("loading 2013's flights from New York", total=demo.FLIGHTS)
-        first = True
-        for carrier, rows in by_carrier.items():
-            found = connection.execute(
-                "select tenant_id from tally.tenants where name = %s", (carrier,)
-            ).fetchone() or connection.execute(
-                "select tenant_id from api.tenant_create(%s, %s)", (carrier, demo.ZONE)
-            ).fetchone()
-            tenant = found[0] if found else None
-            events = list(demo.events(rows))
-            if first:
-                times = [event[0] for event in events]
-                load.ensure_partitions(connection, min(times), max(times))
-                first = False
-            new, old = load.load(connection, tenant, events, lambda count: None)
+        task = progress.add_task("loading the flights of 2013", total=demo.EVENTS)
+        for carrier, rows in demo.flights().items():
+            tenant = _tenant(connection, carrier)
+            new, old = load.load(
+                connection, tenant, demo.events(rows), lambda count: progress.advance(task, count)
+            )
             accepted += new
             duplicates += old
-            progress.advance(task, len(rows))
             if not console.is_terminal:
                 say(f"  {carrier}: {len(rows):,} flights, {new:,} events")
             tenants.append({"name": carrier, "id": str(tenant)})
     seconds = time.monotonic() - started
     say(f"loaded {accepted:,} events in {seconds:.0f} s ({duplicates:,} were there already)")
-    for text in ("call tally.fold()", *(f"call tally.finalize('{t}')" for t in ("day", "week", "month"))):
+    for text in (
+        "call tally.fold()",
+        *(f"call tally.finalize('{t}')" for t in ("day", "week", "month")),
+    ):
         started = time.monotonic()
         row = connection.execute(text.encode()).fetchone()
         say(f"{text}: {row[0]:,} in {time.monotonic() - started:.1f} s" if row else text)
@@ -117,22 +134,23 @@ def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     return tenants
 
 
-def _prepare(cluster: Cluster, home: Path) -> dict[str, Any]:
-    """Migrates, and on the first run makes keys and loads the demo data; returns what to publish."""
+def _prepare(dsn: str, home: Path) -> dict[str, Any]:
+    """Migrates; on the first run makes keys and loads the demo data. Returns what to publish."""
     kept = _read(home / "dev.json")
-    migrate(cluster.dsn(), say)
-    with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        kept["serviceDsn"] = cluster.dsn(user="tally_service", password=_service_password(connection))
-        kept["dsn"] = cluster.dsn()
+    migrate(dsn, say)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        password = _service_password(connection)
+        kept["serviceDsn"] = make_conninfo(dsn, user="tally_service", password=password)
+        kept["dsn"] = dsn
         if "adminKey" not in kept:
             kept["adminKey"] = _new_key(connection, None, ["admin"])
-            _write(home / "dev.json", kept)
+            _write(home / "dev.json", json.dumps(kept))
         if "tenants" not in kept:
             tenants = _load_demo(connection)
             for tenant in tenants:
                 tenant["apiKey"] = _new_key(connection, tenant["id"], ["ingest", "read"])
             kept["tenants"] = tenants
-            _write(home / "dev.json", kept)
+            _write(home / "dev.json", json.dumps(kept))
     return kept
 
 
@@ -142,15 +160,19 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
         if server.poll() is not None:
             raise ClusterError(f"the service ended with code {server.returncode}")
         with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"{url}/health/ready", timeout=2):  # noqa: S310
-                return
+            urllib.request.urlopen(f"{url}/health/ready", timeout=2).close()  # noqa: S310
+            return
         time.sleep(0.1)
     raise ClusterError(f"the service was not ready within {START_SECONDS} s")
 
 
-def run(home: Path, port: int) -> int:
-    """Starts cluster and service and waits; stops both at Ctrl-C or SIGTERM. Returns an exit code."""
+def run(home: Path, port: int, dsn: str | None) -> int:
+    """Starts cluster and service, waits, stops both at Ctrl-C or SIGTERM; returns an exit code.
+
+    With a superuser's dsn it uses that database and starts no cluster.
+    """
     server: subprocess.Popen[bytes] | None = None
+    cluster: Cluster | None = None
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -164,20 +186,22 @@ def run(home: Path, port: int) -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 raise ClusterError(f"port {port} is taken; set PGTALLY_PORT to another") from None
-        cluster = Cluster(home)
         try:
-            if cluster.create():
-                say(f"made a PostgreSQL cluster in {cluster.folder}")
-                (home / "dev.json").unlink(missing_ok=True)
-            cluster.start()
-            say(f"PostgreSQL runs as {cluster.account.name}")
-            published = _prepare(cluster, home)
+            if dsn is None:
+                cluster = Cluster(home)
+                if cluster.create():
+                    say(f"made a PostgreSQL cluster in {cluster.folder}")
+                    (home / "dev.json").unlink(missing_ok=True)
+                cluster.start()
+                say(f"PostgreSQL runs as {cluster.account.name}")
+                dsn = cluster.dsn()
+            published = _prepare(dsn, home)
             environment = {
                 **os.environ,
                 "PGTALLY_DSN": published.pop("serviceDsn"),
                 "PGTALLY_PORT": str(port),
             }
-            server = subprocess.Popen(  # noqa: S603
+            server = subprocess.Popen(
                 [sys.executable, "-m", "service.cli", "serve"],
                 cwd=Path(__file__).resolve().parent.parent,
                 env=environment,
@@ -185,7 +209,9 @@ def run(home: Path, port: int) -> int:
             )
             url = f"http://127.0.0.1:{port}"
             _wait_until_ready(url, server)
-            _write(home / "dev.json", {"url": url, **published})
+            published = {**published, "url": url}
+            _write(home / "dev.json", json.dumps(published, indent=2) + "\n")
+            _write(home / "env", _shell_variables(published))
             say(f"keys, tenants and the psql connection are in {home / 'dev.json'}")
             say(f"ready: {url}")
             code = server.wait()
@@ -203,4 +229,5 @@ def run(home: Path, port: int) -> int:
                     server.wait(20)
                 except subprocess.TimeoutExpired:
                     server.kill()
-            cluster.stop()
+            if cluster is not None:
+                cluster.stop()

@@ -25,7 +25,9 @@ class Event:
     data: tuple[tuple[str, Any], ...] = field(default=())
 
 
-def ingest(connection: psycopg.Connection[Any], tenant: UUID, events: list[Event]) -> tuple[int, int]:
+def ingest(
+    connection: psycopg.Connection[Any], tenant: UUID, events: list[Event]
+) -> tuple[int, int]:
     """Stores events as the service does; returns accepted and duplicates."""
     return connection.execute(
         INGEST,
@@ -84,7 +86,9 @@ def period(at: datetime, unit: str, zone: str, week_start: int) -> tuple[datetim
     return day_start(first, zone), day_start(next_date(first, unit), zone)
 
 
-def buckets(start: datetime, end: datetime, unit: str, zone: str, week_start: int) -> list[datetime]:
+def buckets(
+    start: datetime, end: datetime, unit: str, zone: str, week_start: int
+) -> list[datetime]:
     """The starts of the periods that touch a range."""
     found = []
     at = start

@@ -106,7 +106,9 @@ def new_tenant(db: Connection) -> NewTenant:
     """Makes tenants: new_tenant(time_zone="Asia/Kathmandu", week_start=7)."""
     made = 0
 
-    def make(time_zone: str = "UTC", week_start: int = 1, retention_days: int | None = None) -> UUID:
+    def make(
+        time_zone: str = "UTC", week_start: int = 1, retention_days: int | None = None
+    ) -> UUID:
         nonlocal made
         made += 1
         row = db.execute(
@@ -146,7 +148,9 @@ class Service:
 
 
 @contextmanager
-def running_service(service_dsn: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def running_service(
+    service_dsn: str, **variables: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The real server process; yields its address and the process."""
     port = free_port()
     environment = {

@@ -10,7 +10,14 @@ import pytest
 
 from service.cluster import Cluster
 from service.migrate import migrate
-from tests.conftest import NOT_DURABLE, SERVICE_PASSWORD, Service, admin_key, running_service, wait_for
+from tests.conftest import (
+    NOT_DURABLE,
+    SERVICE_PASSWORD,
+    Service,
+    admin_key,
+    running_service,
+    wait_for,
+)
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def db(shared_dsn):
 
 
 def count_stored(db, client):
-    (count,) = db.execute("select count(*) from tally.events where tenant_id = %s", (client.tenant_id,)).fetchone()
+    (count,) = db.execute(
+        "select count(*) from tally.events where tenant_id = %s", (client.tenant_id,)
+    ).fetchone()
     return count
 
 
@@ -48,13 +50,25 @@ def problem(response, status):
 def test_a_tenant_is_made_with_an_admin_key_and_its_own_key_works(service):
     name = f"Ünï {uuid4()}"
     response = service.admin.post(
-        "/tenants", json={"name": name, "timeZone": "Asia/Kathmandu", "weekStart": 7, "eventRetentionDays": 400}
+        "/tenants",
+        json={
+            "name": name,
+            "timeZone": "Asia/Kathmandu",
+            "weekStart": 7,
+            "eventRetentionDays": 400,
+        },
     )
     assert response.status_code == 201
     made = response.json()
     assert made["name"] == name
-    assert (made["timeZone"], made["weekStart"], made["eventRetentionDays"]) == ("Asia/Kathmandu", 7, 400)
-    with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {made['apiKey']}"}) as client:
+    assert (made["timeZone"], made["weekStart"], made["eventRetentionDays"]) == (
+        "Asia/Kathmandu",
+        7,
+        400,
+    )
+    with httpx.Client(
+        base_url=service.url, headers={"Authorization": f"Bearer {made['apiKey']}"}
+    ) as client:
         assert client.get(COUNT).json() == {"total": 0}
     problem(service.admin.post("/tenants", json={"name": name}), 409)
 
@@ -85,7 +99,11 @@ def test_an_event_is_stored_once(client):
     }  # fmt: skip
     first = client.post("/events", json=event)
     assert first.status_code == 201
-    assert first.json() == {**event, "occurredAt": "2024-05-01T10:00:00.500000+02:00", "duplicate": False}
+    assert first.json() == {
+        **event,
+        "occurredAt": "2024-05-01T10:00:00.500000+02:00",
+        "duplicate": False,
+    }
     again = client.post("/events", json=event)
     assert again.status_code == 200
     assert again.json()["duplicate"] is True
@@ -97,7 +115,9 @@ def test_an_event_is_stored_once(client):
 def test_an_event_without_id_or_time_gets_both(client):
     stored = client.post("/events", json={"type": "view"}).json()
     assert UUID(stored["id"]).version == 7
-    assert abs(datetime.fromisoformat(stored["occurredAt"]) - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(datetime.fromisoformat(stored["occurredAt"]) - datetime.now(UTC)) < timedelta(
+        seconds=5
+    )
     at = datetime(2024, 1, 1, tzinfo=UTC)
     stored = client.post("/events", json={"type": "view", "id": str(uuid7(at))}).json()
     assert datetime.fromisoformat(stored["occurredAt"]) == at
@@ -148,13 +168,18 @@ def test_bytes_that_are_not_utf8_are_refused(client):
 def test_data_keeps_32_levels_and_every_digit(client, db):
     data = '{"a":' * 31 + '{"n": 0.12345678901234567890123}' + "}" * 31
     assert client.post("/events", content='{"type": "x", "data": ' + data + "}").status_code == 201
-    (stored,) = db.execute("select data::text from tally.events where tenant_id = %s", (client.tenant_id,)).fetchone()
+    (stored,) = db.execute(
+        "select data::text from tally.events where tenant_id = %s", (client.tenant_id,)
+    ).fetchone()
     assert "0.12345678901234567890123" in stored
 
 
 @pytest.mark.parametrize("form", ["envelope", "array", "ndjson", "gzip"])
 def test_bulk_takes_every_form(client, form):
-    events = [{"type": "a", "id": str(UUID(int=n)), "occurredAt": "2024-01-01T00:00:00Z"} for n in range(50)]
+    events = [
+        {"type": "a", "id": str(UUID(int=n)), "occurredAt": "2024-01-01T00:00:00Z"}
+        for n in range(50)
+    ]
     headers = {}
     match form:
         case "envelope":
@@ -175,7 +200,10 @@ def test_bulk_takes_every_form(client, form):
 def test_bulk_is_all_or_nothing_and_lists_every_bad_element(client, db):
     events = [{"type": "a"}, {"type": ""}, {"type": "a", "value": "x"}, {"type": "a"}]
     found = problem(client.post("/events/bulk", json={"events": events}), 400)
-    assert [(error["index"], error["pointer"]) for error in found["errors"]] == [(1, "/type"), (2, "/value")]
+    assert [(error["index"], error["pointer"]) for error in found["errors"]] == [
+        (1, "/type"),
+        (2, "/value"),
+    ]
     future = [{"type": "a"}, {"type": "a", "occurredAt": "2999-01-01T00:00:00Z"}, {"type": ""}]
     found = problem(client.post("/events/bulk", json=future[:2]), 400)
     assert [(error["index"], error["pointer"]) for error in found["errors"]] == [(1, "/occurredAt")]
@@ -239,13 +267,18 @@ def test_count_answers(loaded, query, total):
 
 
 def test_by_type_and_timeline_answer(loaded):
-    assert loaded.get(BY_TYPE).json() == [{"type": "departure", "total": 2}, {"type": "arrival", "total": 1}]
+    assert loaded.get(BY_TYPE).json() == [
+        {"type": "departure", "total": 2},
+        {"type": "arrival", "total": 1},
+    ]
     days = loaded.get(TIMELINE, params={"from": "2024-03-08", "to": "2024-03-12"}).json()
     assert days == [
         {"date": "2024-03-08", "total": 0}, {"date": "2024-03-09", "total": 1},
         {"date": "2024-03-10", "total": 2}, {"date": "2024-03-11", "total": 0},
     ]  # fmt: skip
-    hours = loaded.get(TIMELINE, params={"from": "2024-03-10", "to": "2024-03-11", "interval": "hour"}).json()
+    hours = loaded.get(
+        TIMELINE, params={"from": "2024-03-10", "to": "2024-03-11", "interval": "hour"}
+    ).json()
     assert len(hours) == 23
     assert sum(hour["total"] for hour in hours) == 2
     groups = loaded.get(TIMELINE, params={"groupBy": "type", "interval": "month"}).json()
@@ -269,7 +302,9 @@ def test_a_bad_query_is_refused_with_the_parameter(loaded, path, query):
     problem(loaded.get(f"{path}?{query}"), 400)
 
 
-@pytest.mark.parametrize("query", ["interval=minute", "interval=hour&from=2020-01-01&to=2023-01-01", "groupBy=actor"])
+@pytest.mark.parametrize(
+    "query", ["interval=minute", "interval=hour&from=2020-01-01&to=2023-01-01", "groupBy=actor"]
+)
 def test_a_bad_timeline_is_refused(loaded, query):
     assert problem(loaded.get(f"{TIMELINE}?{query}"), 400)["errors"][0]["parameter"]
 
@@ -280,15 +315,27 @@ def test_summaries_tell_final_from_open(loaded, db):
     assert (before["value"], before["final"], before["revision"]) == (1, False, 1)
     db.execute("call tally.finalize('day')")
     after = loaded.get("/summaries", params=query).json()
-    assert (after["value"], after["sum"], after["uniqueActors"], after["final"]) == (1, 2.5, 1, True)
+    assert (after["value"], after["sum"], after["uniqueActors"], after["final"]) == (
+        1,
+        2.5,
+        1,
+        True,
+    )
     assert after["startsAt"] == "2024-03-10T05:00:00Z"
     nothing = loaded.get("/summaries", params={**query, "periodStart": "2024-03-20"}).json()
     assert (nothing["value"], nothing["final"]) == (0, True)
-    listed = loaded.get("/summaries", params={"periodType": "day", "from": "2024-03-01", "to": "2024-04-01"}).json()
+    listed = loaded.get(
+        "/summaries", params={"periodType": "day", "from": "2024-03-01", "to": "2024-04-01"}
+    ).json()
     assert [(row["periodStart"], row["metric"], row["value"]) for row in listed] == [
         ("2024-03-09", "departure", 1), ("2024-03-10", "arrival", 1), ("2024-03-10", "departure", 1),
     ]  # fmt: skip
-    for bad in ({}, {"periodStart": "x"}, {"periodStart": "2024-03-10", "from": "2024-03-01"}, {"periodType": "year", "periodStart": "2024-03-10"}):
+    for bad in (
+        {},
+        {"periodStart": "x"},
+        {"periodStart": "2024-03-10", "from": "2024-03-01"},
+        {"periodType": "year", "periodStart": "2024-03-10"},
+    ):
         problem(loaded.get("/summaries", params=bad), 400)
 
 
@@ -298,7 +345,9 @@ def test_one_tenant_sees_nothing_of_another(service, loaded):
     assert other.get(BY_TYPE).json() == []
     assert other.get(TIMELINE).json() == []
     assert other.get(f"{COUNT}?data.origin=JFK").json() == {"total": 0}
-    listed = other.get("/summaries", params={"periodType": "month", "from": "2024-01-01", "to": "2025-01-01"})
+    listed = other.get(
+        "/summaries", params={"periodType": "month", "from": "2024-01-01", "to": "2025-01-01"}
+    )
     assert listed.json() == []
 
 
@@ -316,10 +365,22 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
         "/health/live", "/health/ready",
     }  # fmt: skip
     assert all(
-        "operationId" in operation for path in document["paths"].values() for operation in path.values()
+        "operationId" in operation
+        for path in document["paths"].values()
+        for operation in path.values()
     )
     names = {p["name"] for p in document["paths"][TIMELINE]["get"]["parameters"]}
-    assert names == {"from", "to", "type", "actorId", "timezone", "measure", "interval", "groupBy", "data"}
+    assert names == {
+        "from",
+        "to",
+        "type",
+        "actorId",
+        "timezone",
+        "measure",
+        "interval",
+        "groupBy",
+        "data",
+    }
 
 
 def test_what_does_not_exist_is_a_problem_too(service):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.brute_force import Event, buckets, day_start, ingest, local_day, measure, period, same
+from tests.brute_force import Event, buckets, ingest, local_day, measure, period, same
 
 ZONES = [
     "UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana",
@@ -73,7 +73,9 @@ def insert(db, tenant: UUID, stored: dict, origin: datetime, drawn: list) -> Non
     batch = []
     fresh = set()
     for offset, number, kind, value, actor, data in drawn:
-        event = Event(origin + timedelta(microseconds=offset), UUID(int=number), kind, value, actor, data)
+        event = Event(
+            origin + timedelta(microseconds=offset), UUID(int=number), kind, value, actor, data
+        )
         batch.append(event)
         key = (event.at, event.id)
         if key not in stored and key not in fresh:
@@ -97,7 +99,9 @@ def ask(db, tenant, zone, week_start, stored, origin, question) -> None:
         and (actor is None or e.actor == actor)
         and matches(e, condition)
     ]
-    filters = [] if condition is None else [dict(zip(("key", "op", "value"), condition, strict=True))]
+    filters = (
+        [] if condition is None else [dict(zip(("key", "op", "value"), condition, strict=True))]
+    )
     arguments = {
         "tenant": tenant, "from": start or "-infinity", "to": end or "infinity", "types": types,
         "measure": name, "filters": json.dumps(filters), "actor": actor or "", "unit": unit,
@@ -125,7 +129,9 @@ def ask(db, tenant, zone, week_start, stored, origin, question) -> None:
     first, last = start, end
     if stored and (first is None or last is None):
         # An open end reaches to the period (a quarter hour or day) of the first or newest event.
-        grain = "quarter" if unit == "hour" or zone_used != zone else unit if unit == "month" else "day"
+        grain = (
+            "quarter" if unit == "hour" or zone_used != zone else unit if unit == "month" else "day"
+        )
         at = [e.at for e in stored.values()]
 
         def start_of(moment: datetime) -> datetime:
@@ -140,7 +146,7 @@ def ask(db, tenant, zone, week_start, stored, origin, question) -> None:
 
         first = first or floor(min(at))
         last = last or period(floor(max(at)), unit, zone_used, week_start)[1]
-    if not stored and (first is None or last is None) or first >= last:
+    if (not stored and (first is None or last is None)) or first >= last:
         assert rows == []
         return
     starts = buckets(first, last, unit, zone_used, week_start)
@@ -280,7 +286,14 @@ def test_filters_cannot_be_broken_out_of(db, new_tenant):
     tenant = new_tenant()
     nasty = ["'", '"', '" || true || "', "\\", "$", "*", ".**", "a\nb", "1 == 1) || (1", "\\u0022"]
     at = datetime(2024, 1, 1, tzinfo=UTC)
-    ingest(db, tenant, [Event(at, UUID(int=i), "t", None, None, ((n.replace(".", ""), n),)) for i, n in enumerate(nasty)])
+    ingest(
+        db,
+        tenant,
+        [
+            Event(at, UUID(int=i), "t", None, None, ((n.replace(".", ""), n),))
+            for i, n in enumerate(nasty)
+        ],
+    )
     for key in nasty:
         for value in nasty:
             filters = json.dumps([{"key": key.replace(".", ""), "op": "=", "value": value}])

@@ -27,7 +27,9 @@ def test_duplicates_within_and_across_batches_are_counted_and_dropped(db, new_te
     assert ingest(db, tenant, [one, one]) == (1, 1)
     assert ingest(db, tenant, [two, one, two]) == (1, 2)
     assert ingest(db, tenant, [one, two]) == (0, 2)
-    assert db.execute("select event_type, total from api.event_by_type(%s)", (tenant,)).fetchall() == [
+    assert db.execute(
+        "select event_type, total from api.event_by_type(%s)", (tenant,)
+    ).fetchall() == [
         ("a", 1),
         ("b", 1),
     ]
@@ -37,7 +39,9 @@ def test_the_first_of_two_versions_of_an_event_stays(db, new_tenant):
     tenant = new_tenant()
     ingest(db, tenant, [Event(AT, UUID(int=1), "a", 5)])
     assert ingest(db, tenant, [Event(AT, UUID(int=1), "b", 7)]) == (0, 1)
-    ((total, _, _),) = db.execute("select * from api.event_count(%s, p_measure => 'sum')", (tenant,))
+    ((total, _, _),) = db.execute(
+        "select * from api.event_count(%s, p_measure => 'sum')", (tenant,)
+    )
     assert total == 5
 
 
@@ -95,7 +99,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("event", "pointer", "text"), BAD)
-def test_a_bad_event_is_refused_with_its_place_and_nothing_is_stored(db, new_tenant, event, pointer, text):
+def test_a_bad_event_is_refused_with_its_place_and_nothing_is_stored(
+    db, new_tenant, event, pointer, text
+):
     tenant = new_tenant()
     with pytest.raises(psycopg.Error) as error:
         json_ingest(db, tenant, [{"type": "good"}, event])
@@ -159,7 +165,9 @@ def test_uuid7_carries_its_time_in_both_languages(postgresql, at):
     made = uuid7(at)
     milliseconds = at.replace(microsecond=at.microsecond // 1000 * 1000)
     assert uuid7_time(made) == milliseconds
-    (read, other) = postgresql.execute("select tally.uuid7_time(%s), tally.uuid7(%s)", (made, milliseconds)).fetchone()
+    (read, other) = postgresql.execute(
+        "select tally.uuid7_time(%s), tally.uuid7(%s)", (made, milliseconds)
+    ).fetchone()
     assert read == milliseconds
     assert other.version == 7
     assert other.variant == made.variant

@@ -39,7 +39,11 @@ def test_a_day_becomes_final_when_it_has_ended_and_only_then(db, new_tenant):
     tenant = new_tenant("Pacific/Auckland")
     (today,) = one(db, "select tally.local_date(now(), 'Pacific/Auckland')")
     (start,) = one(db, "select tally.day_start(%s, 'Pacific/Auckland')", today)
-    ingest(db, tenant, [Event(start, UUID(int=1), "a"), Event(start - timedelta(seconds=1), UUID(int=2), "a")])
+    ingest(
+        db,
+        tenant,
+        [Event(start, UUID(int=1), "a"), Event(start - timedelta(seconds=1), UUID(int=2), "a")],
+    )
     assert summary(db, tenant, today - DAY) == (1, False, 1)
     assert one(db, "call tally.finalize('day')")[0] == 1
     assert summary(db, tenant, today - DAY) == (1, True, 1)
@@ -86,7 +90,9 @@ def test_finalize_catches_up_whatever_ended_meanwhile(db, new_tenant):
     ingest(db, tenant, [Event(NOW - n * DAY, UUID(int=n), "a") for n in range(1, 100)])
     periods = one(db, "call tally.finalize('day')")[0]
     assert periods in (98, 99)
-    (days, closed) = one(db, "select count(*), count(final_at) from tally.summaries where period_type = 'day'")
+    (days, closed) = one(
+        db, "select count(*), count(final_at) from tally.summaries where period_type = 'day'"
+    )
     assert (closed, days) in ((98, 99), (99, 99))
 
 
@@ -152,7 +158,9 @@ def test_a_run_whose_backend_died_is_marked_interrupted_by_the_next(db, dsn):
         other.execute("select tally.job_start('fold')")
     db.execute("select pg_sleep(0.1)")
     db.execute("call tally.fold()")
-    states = db.execute("select status from tally.job_runs where job = 'fold' order by job_run_id").fetchall()
+    states = db.execute(
+        "select status from tally.job_runs where job = 'fold' order by job_run_id"
+    ).fetchall()
     assert states == [("interrupted",), ("done",)]
 
 
@@ -163,7 +171,11 @@ def test_an_unknown_period_type_is_refused(db):
 
 def test_events_without_a_partition_wait_in_the_default_and_move_without_loss(db, new_tenant):
     tenant = new_tenant()
-    ingest(db, tenant, [Event(datetime(2001, 1, 1, tzinfo=UTC) + n * DAY, UUID(int=n), "a") for n in range(20)])
+    ingest(
+        db,
+        tenant,
+        [Event(datetime(2001, 1, 1, tzinfo=UTC) + n * DAY, UUID(int=n), "a") for n in range(20)],
+    )
     assert one(db, "select count(*) from tally.events_default") == (20,)
     partitions, moved = one(db, "call tally.maintain()")
     assert (partitions, moved) == (3, 20)

@@ -97,19 +97,25 @@ def test_no_moment_at_which_summaries_and_deltas_differ_from_events(db, dsn, new
     with ThreadPoolExecutor(9) as pool:
         work = [pool.submit(write, number) for number in range(4)]
         work.append(pool.submit(repeat, "call tally.fold()"))
-        work.append(pool.submit(repeat, "call tally.finalize('day')", "call tally.finalize('week')"))
+        work.append(
+            pool.submit(repeat, "call tally.finalize('day')", "call tally.finalize('week')")
+        )
         work.append(pool.submit(repeat, f"call tally.rebuild('{tenant}')", "call tally.maintain()"))
         checks = pool.submit(read)
         for future in work:
             future.result()
     assert not problems, problems[:3]
     assert checks.result() > 20
-    (count,) = db.execute("select count(*) from tally.events where tenant_id = %s", (tenant,)).fetchone()
+    (count,) = db.execute(
+        "select count(*) from tally.events where tenant_id = %s", (tenant,)
+    ).fetchone()
     assert count == len(set().union(*sent))
     assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
     db.execute("call tally.fold()")
     assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
-    assert db.execute("select sum(healed_count) from tally.job_runs where job like 'finalize%'").fetchone() == (0,)
+    assert db.execute(
+        "select sum(healed_count) from tally.job_runs where job like 'finalize%'"
+    ).fetchone() == (0,)
 
 
 def test_two_folds_at_once_fold_each_delta_once(db, dsn, new_tenant):
@@ -130,7 +136,9 @@ def test_rebuild_waits_for_a_fold_and_sees_what_it_did(db, dsn, new_tenant):
     ingest(db, tenant, [Event(START, UUID(int=1), "a")])
     with psycopg.connect(dsn) as first:
         first.execute("select tally.fold_tenant(%s)", (tenant,))
-        pid, second = in_thread(dsn, "select tally.rebuild_range(%s, %s, %s)", tenant, START, START + timedelta(days=1))
+        pid, second = in_thread(
+            dsn, "select tally.rebuild_range(%s, %s, %s)", tenant, START, START + timedelta(days=1)
+        )
         wait_for(lambda: blocked(db, pid))
         first.commit()
         assert second.result() == (0,)
@@ -228,8 +236,19 @@ def test_a_partition_made_while_writers_use_the_default_loses_nothing(db, dsn, n
 def test_a_backend_killed_in_the_middle_of_a_job_leaves_everything_right(db, dsn, new_tenant):
     tenant = new_tenant()
     for n in range(40):
-        ingest(db, tenant, [Event(START + timedelta(days=n, seconds=i), UUID(int=i), f"t{i % 9}") for i in range(50)])
-    for job in ("call tally.fold()", "call tally.finalize('day')", f"call tally.rebuild('{tenant}')"):
+        ingest(
+            db,
+            tenant,
+            [
+                Event(START + timedelta(days=n, seconds=i), UUID(int=i), f"t{i % 9}")
+                for i in range(50)
+            ],
+        )
+    for job in (
+        "call tally.fold()",
+        "call tally.finalize('day')",
+        f"call tally.rebuild('{tenant}')",
+    ):
         for delay in (0.002, 0.01, 0.03):
             pid, running = in_thread(dsn, job)
             time.sleep(delay)
@@ -248,7 +267,11 @@ def test_a_reader_whose_snapshot_is_older_than_a_move_is_told_to_try_again(db, d
       cross join lateral api.event_count(%s, '1998-05-05', '1998-05-05 00:10', case when s is null then '{}' else '{}' end::text[]) as c
     """
     pid, running = in_thread(dsn, question, tenant)
-    wait_for(lambda: db.execute("select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'", (pid,)).fetchone())
+    wait_for(
+        lambda: db.execute(
+            "select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'", (pid,)
+        ).fetchone()
+    )
     assert db.execute("call tally.maintain()").fetchone() == (1, 1)
     assert isinstance(running.exception(), psycopg.errors.SerializationFailure)
     assert db.execute(question.replace("pg_sleep(1)", "pg_sleep(0)"), (tenant,)).fetchone() == (1,)

@@ -95,12 +95,18 @@ def test_functions_that_are_gone_from_the_files_are_dropped(dsn, db):
 
 def test_a_function_whose_arguments_or_result_changed_is_replaced(dsn, db):
     db.execute("drop function tally.uuid7_time")
-    db.execute("create function tally.uuid7_time(p_id uuid) returns text language sql as 'select 1::text'")
+    db.execute(
+        "create function tally.uuid7_time(p_id uuid) returns text language sql as 'select 1::text'"
+    )
     db.execute("drop function tally.is_uuid")
-    db.execute("create function tally.is_uuid(p uuid, q uuid) returns text language sql as 'select 1::text'")
+    db.execute(
+        "create function tally.is_uuid(p uuid, q uuid) returns text language sql as 'select 1::text'"
+    )
     db.execute("comment on schema api is 'something else'")
     migrate(dsn, lambda _: None)
-    assert db.execute("select tally.is_uuid('x'), pg_typeof(tally.uuid7_time(gen_random_uuid()))::text").fetchone() == (
+    assert db.execute(
+        "select tally.is_uuid('x'), pg_typeof(tally.uuid7_time(gen_random_uuid()))::text"
+    ).fetchone() == (
         False,
         "timestamp with time zone",
     )
