@@ -16,7 +16,7 @@ from service import decoding, load, problems, settings
 from service.cluster import Cluster, ClusterError
 from service.demo import DemoError
 from service.migrate import MigrationError, migrate
-from service.run import run
+from service.run import only_one, run
 
 dsn_option = click.option(
     "--dsn",
@@ -60,10 +60,15 @@ def run_command() -> None:
 def remove_command() -> None:
     """Delete the private cluster that `pgtally run` made, with its data."""
     home = _home()
-    cluster = Cluster(home)
-    if cluster.link.is_symlink():
-        cluster.remove()
-    (home / "dev.json").unlink(missing_ok=True)
+    try:
+        with only_one(home):
+            cluster = Cluster(home)
+            if cluster.link.is_symlink():
+                cluster.remove()
+            for name in ("dev.json", "env"):
+                (home / name).unlink(missing_ok=True)
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"removed the cluster of {home}")
 
 
