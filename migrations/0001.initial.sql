@@ -216,6 +216,7 @@ create table tally.tenants (
   time_zone text not null default 'UTC' check (length(time_zone) between 1 and 64),
   week_start smallint not null default 1 check (week_start between 1 and 7),
   event_retention interval check (event_retention >= interval '1 day'),
+  quarter_hour_retention interval check (quarter_hour_retention >= event_retention),
   events_kept_from timestamptz not null default '-infinity',
   quarter_hours_kept_from timestamptz not null default '-infinity',
   days_finalized_to timestamptz not null default '-infinity',
@@ -228,6 +229,7 @@ comment on table tally.tenants is
 comment on column tally.tenants.time_zone is 'IANA name; days, weeks and months are cut in this zone.';
 comment on column tally.tenants.week_start is 'ISO weekday on which weeks start: 1 Monday to 7 Sunday.';
 comment on column tally.tenants.event_retention is 'How long raw events are kept, at least a day; NULL keeps them for ever.';
+comment on column tally.tenants.quarter_hour_retention is 'How long quarter-hour summaries are kept, no shorter than the events; NULL keeps them for ever. Days, weeks and months are kept for ever.';
 comment on column tally.tenants.events_kept_from is 'Raw events are complete from here on; earlier ones were removed by retention.';
 comment on column tally.tenants.quarter_hours_kept_from is 'Quarter-hour summaries are complete from here on.';
 comment on column tally.tenants.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
@@ -253,10 +255,10 @@ create table tally.api_keys (
   expires_at timestamptz,
   revoked_at timestamptz,
   last_used_at timestamptz,
-  constraint api_keys_admin_has_no_tenant check ((tenant_id is null) = ('admin' = any (scopes)))
+  constraint api_keys_without_tenant check (tenant_id is not null or scopes = array['admin'])
 );
 comment on table tally.api_keys is
-  'API keys. The key itself is shown once, when it is made, and never stored. An admin key belongs to no tenant and may only manage tenants and keys.';
+  'API keys. The key itself is shown once, when it is made, and never stored. Scope ingest stores events, read asks for figures, admin erases. A key without a tenant, always of scope admin, makes tenants.';
 comment on column tally.api_keys.key_prefix is 'The public start of the key, by which people recognise it.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is
@@ -305,7 +307,7 @@ create table tally.event_moves (
   event_count bigint not null
 );
 comment on table tally.event_moves is
-  'Each time that events moved from the default partition to one of their own. A reader whose snapshot is older than the last move may look for them in the wrong partition; it compares tally.moves_seen with tally.moves_made and tries again.';
+  'Each time that events moved from the default partition to one of their own, or that a partition was dropped. A reader whose snapshot is older may look for events in the wrong place; it compares tally.moves_seen with tally.moves_made and tries again.';
 alter table tally.event_moves enable row level security;
 
 alter table tally.events enable row level security;
@@ -370,15 +372,18 @@ create table tally.summaries (
   primary key (tenant_id, period_type, period_start, metric_kind, metric, dimensions)
 ) with (fillfactor = 80);
 comment on table tally.summaries is
-  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment.';
+  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
 comment on column tally.summaries.metric is 'For kind event_type, the event type.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';
 comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
 comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';
+comment on column tally.summaries.updated_at is 'When the figures last changed, by the clock while the tenant''s row was locked: in commit order for each tenant.';
 comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)
   where final_at is null and period_type <> 'quarter_hour';
+
+create index summaries_revised on tally.summaries (tenant_id, updated_at) where revision > 1;
 
 alter table tally.summaries enable row level security;
 create policy own_tenant on tally.summaries
@@ -433,6 +438,29 @@ create table tally.schema_migrations (
 comment on table tally.schema_migrations is
   'Each migration records itself here in its own transaction, so that one which was cut off before the migration tool had marked it is recognised.';
 alter table tally.schema_migrations enable row level security;
+create table tally.erasures (
+  tenant_id uuid not null,
+  erasure_id uuid not null,
+  requested_at timestamptz not null default now(),
+  finished_at timestamptz,
+  searched_to timestamptz not null default '-infinity',
+  event_count bigint not null default 0,
+  first_occurred_at timestamptz,
+  last_occurred_at timestamptz,
+  day_count integer not null default 0,
+  primary key (tenant_id, erasure_id)
+);
+comment on table tally.erasures is
+  'Certificates: what was removed when the events of an actor were erased, without saying whose they were.';
+comment on column tally.erasures.finished_at is 'NULL while steps remain.';
+comment on column tally.erasures.searched_to is 'Events before this moment have been searched.';
+comment on column tally.erasures.day_count is 'Local days whose summaries were recomputed.';
+
+alter table tally.erasures enable row level security;
+create policy own_tenant on tally.erasures
+  using (tenant_id = tally.current_tenant())
+  with check (tenant_id = tally.current_tenant());
+grant select on tally.erasures to tally_tenant;
 create view tally.period_summaries with (security_invoker) as
 with live as (
   select
@@ -467,7 +495,8 @@ select
   case when count(*) = count(l.final_at) then max(l.final_at) else now() end as as_of
 from live as l
 join tally.tenants as t on t.tenant_id = l.tenant_id
-group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.metric;
+group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.metric
+having sum(l.event_count) > 0;
 comment on view tally.period_summaries is
   'Totals of each quarter hour, day, week and month and event type, live: summaries plus what is not yet folded. Shows the rows of the current tenant only.';
 comment on column tally.period_summaries.period_on is 'The first date of the period in the tenant''s time zone.';

@@ -7,7 +7,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from service import events, health, openapi, problems, queries, settings, tenants
+from service import actors, events, health, openapi, problems, queries, settings, tenants
 from service.database import Database
 from service.keys import Keys
 from service.middleware import Gate
@@ -35,6 +35,10 @@ def create_app(config: settings.Settings) -> Litestar:
             queries.events_by_type,
             queries.event_timeline,
             queries.summaries,
+            queries.summary_changes,
+            actors.actor_events,
+            actors.erase_actor,
+            actors.export_events,
             health.live,
             health.ready,
         ],

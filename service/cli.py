@@ -1,6 +1,7 @@
 """The command pgtally."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import psycopg
 import rich_click as click
 from granian.constants import Interfaces
 from granian.server import Server
+from rich.progress import Progress
 
 from service import decoding, load, problems, settings
 from service.cluster import Cluster, ClusterError
@@ -160,6 +162,68 @@ def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
             raise click.ClickException(problem.detail + details) from error
     click.echo(f"{accepted:,} new, {duplicates:,} duplicates, {bad:,} bad")
     sys.exit(1 if bad else 0)
+
+
+@cli.command("rebuild")
+@dsn_option
+@click.argument("tenant", type=click.UUID)
+@click.option("--from", "start", default="-infinity", help="A time; everything if absent.")
+@click.option("--to", "end", default="infinity", help="A time; up to now if absent.")
+def rebuild_command(dsn: str, tenant: UUID, start: str, end: str) -> None:
+    """Recompute a tenant's summaries from its raw events, a day a transaction."""
+    with psycopg.connect(dsn, autocommit=True) as connection, Progress() as progress:
+        bar = progress.add_task("days", total=None)
+
+        def advance(notice: psycopg.errors.Diagnostic) -> None:
+            if found := re.fullmatch(r"rebuilt (\d+) of (\d+) days", notice.message_primary or ""):
+                progress.update(bar, completed=int(found[1]), total=int(found[2]))
+
+        connection.add_notice_handler(advance)
+        try:
+            row = connection.execute(
+                "call tally.rebuild(%s::uuid, %s::timestamptz, %s::timestamptz)",
+                (tenant, start, end),
+            ).fetchone()
+        except psycopg.Error as error:
+            raise click.ClickException(problems.of_database_error(error).detail) from error
+    days, changed = row if row else (0, 0)
+    click.echo(f"{days:,} days, {changed:,} rows changed")
+
+
+@cli.command("verify")
+@dsn_option
+@click.argument("tenant", type=click.UUID, required=False)
+def verify_command(dsn: str, tenant: UUID | None) -> None:
+    """Compare summaries with raw events, of one tenant or all; exit code 1 if any differ."""
+    differences = 0
+    with psycopg.connect(dsn, autocommit=True) as connection, Progress() as progress:
+        tenants = [tenant] if tenant else [
+            found for (found,) in connection.execute("select tenant_id from tally.tenants")
+        ]  # fmt: skip
+        for one in progress.track(tenants, description="tenants"):
+            try:
+                rows = connection.execute("select * from tally.verify(%s)", (one,)).fetchall()
+            except psycopg.Error as error:
+                raise click.ClickException(problems.of_database_error(error).detail) from error
+            for row in rows:
+                differences += 1
+                progress.console.print(one, *row)
+    click.echo(f"{len(tenants):,} tenants, {differences:,} differences")
+    sys.exit(1 if differences else 0)
+
+
+@cli.command("doctor")
+@dsn_option
+def doctor_command(dsn: str) -> None:
+    """Check jobs, backlog, partitions, extensions, roles, policies; exit code 1 if any is wrong."""
+    wrong = 0
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name, status, message, remedy in connection.execute("select * from tally.doctor()"):
+            wrong += status != "ok"
+            click.echo(
+                f"{status:8} {name}: {message}" + (f"\n         run: {remedy}" if remedy else "")
+            )
+    sys.exit(1 if wrong else 0)
 
 
 def main() -> None:

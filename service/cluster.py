@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 EXTENSIONS = ("pg_cron", "hll")
 DATABASE = "pgtally"
+START_SECONDS = 30
 
 
 class ClusterError(Exception):
@@ -237,9 +239,13 @@ class Cluster:
             except OSError:
                 port = free_port()
         self._write_settings(port)
-        if self._ctl("--wait", "start").returncode:
+        deadline = time.monotonic() + START_SECONDS
+        while self._ctl("--wait", "start").returncode:
             log = (self.folder / "postgres.log").read_text().splitlines()[-15:]
-            raise ClusterError("PostgreSQL did not start:\n" + "\n".join(log))
+            # After a crash the last backends may take a moment to notice and leave.
+            if "shared memory block" not in "".join(log) or time.monotonic() > deadline:
+                raise ClusterError("PostgreSQL did not start:\n" + "\n".join(log))
+            time.sleep(0.5)
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             row = connection.execute("select from pg_database where datname = %s", (DATABASE,))
             if row.fetchone() is None:

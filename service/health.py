@@ -1,6 +1,6 @@
 """GET /health/live and /health/ready."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,10 +12,9 @@ from service.database import Database
 from service.problems import Problem
 
 STATUS = """
-  select deltas_waiting, last_fold_at
+  select deltas_waiting, last_fold_at, warnings
   from api.service_status()
 """
-FOLD_LATE_SECONDS = 600
 
 
 class Live(msgspec.Struct):
@@ -48,17 +47,11 @@ async def live() -> Response[Live]:
     summary="Readiness",
 )
 async def ready(db: Database) -> Response[Ready]:
-    """200 while the database answers, 503 otherwise. Late jobs are warnings: answers stay exact."""
+    """200 while the database answers, 503 otherwise. What tally.doctor finds is a warning."""
     try:
-        waiting, last_fold_at = (await db.call(STATUS, {}))[0]
+        waiting, last_fold_at, warnings = (await db.call(STATUS, {}))[0]
     except (psycopg.Error, Problem):
         response: Response[Any] = json.respond(Ready(False, "not available"), 503)
         response.headers["Retry-After"] = "1"
         return response
-    warnings = []
-    if waiting and (
-        last_fold_at is None
-        or (datetime.now(UTC) - last_fold_at).total_seconds() > FOLD_LATE_SECONDS
-    ):
-        warnings.append("fold has not run for ten minutes; see pg_cron, or run: call tally.fold()")
     return json.respond(Ready(True, "ok", waiting, last_fold_at, warnings))

@@ -17,7 +17,8 @@ class Gate(ASGIMiddleware):
     """Lets a request through to its handler if its key may call it now.
 
     A handler says who may call it: opt `scope` names the scope that the key needs and opt `rate`
-    the class that the request counts in; opt `public` opens it to everyone. A handler that says
+    the class that the request counts in; opt `installation` asks for a key without a tenant; opt
+    `public` opens it to everyone. A handler that says
     neither is closed.
     """
 
@@ -50,6 +51,8 @@ class Gate(ASGIMiddleware):
             needed = opt.get("scope")
             if needed not in caller.scopes:
                 raise Problem(403, f"this key lacks the scope {needed}")
+            if opt.get("installation") and caller.tenant_id is not None:
+                raise Problem(403, "this endpoint needs an admin key of the installation")
             added.update(await self._rate_limit.spend(caller, opt["rate"]))
             scope["state"]["caller"] = caller
         await next_app(scope, receive, send_with_headers)

@@ -104,7 +104,8 @@ def document(request: Request[Any, Any, Any], generated: dict[str, Any]) -> dict
                     operation["security"] = [{"apiKey": []}, {"bearer": []}]
                     statuses += [400, 401, 403, 429]
                 if struct := handler.opt.get("query"):
-                    operation["parameters"] = _parameters(struct)
+                    in_path = [p for p in operation.get("parameters", []) if p["in"] == "path"]
+                    operation["parameters"] = in_path + _parameters(struct)
                 if struct := handler.opt.get("body"):
                     (reference,), defined = _schemas([struct])
                     schemas.update(defined)

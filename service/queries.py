@@ -28,7 +28,7 @@ COUNT = """
     p_actor => %(actorId)s::text)
 """
 BY_TYPE = """
-  select event_type, total
+  select event_type, total, resolved_from, resolved_to
   from api.event_by_type(
     p_tenant => %(tenant)s::uuid,
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
@@ -39,7 +39,7 @@ BY_TYPE = """
     p_actor => %(actorId)s::text)
 """
 TIMELINE = """
-  select bucket_start, bucket_on, event_type, total
+  select bucket_start, bucket_on, event_type, total, resolved_from, resolved_to
   from api.event_timeline(
     p_tenant => %(tenant)s::uuid,
     p_interval => %(interval)s::text,
@@ -63,6 +63,16 @@ SUMMARIES = """
     p_to => %(to)s::date,
     p_metric => %(metric)s::text,
     p_measure => %(measure)s::text)
+"""
+
+CHANGES = """
+  select
+    metric, period_type, period_on, period_start, event_count, value_sum, unique_actors, final,
+    revision, updated_at
+  from api.summary_changes(
+    p_tenant => %(tenant)s::uuid,
+    p_since => api.instant(%(tenant)s::uuid, %(since)s::text, '', 'since'),
+    p_limit => %(limit)s::integer)
 """
 
 Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
@@ -126,6 +136,37 @@ class TimelineTotal(msgspec.Struct, omit_defaults=True):
     type: str | None = None
 
 
+class ChangesQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Changes after a moment: `next` of the answer before, or a time."""
+
+    since: Annotated[str, Meta(description="A date or an RFC 3339 time; all if absent.")] = (
+        "-infinity"
+    )
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+
+
+class Change(msgspec.Struct, rename="camel"):
+    """A figure that was final and has changed; 0 where all its events are gone."""
+
+    metric: str
+    period_type: str
+    period_start: date
+    starts_at: datetime
+    count: int
+    sum: Decimal | None
+    unique_actors: int
+    final: bool
+    revision: int
+    changed_at: datetime
+
+
+class Changes(msgspec.Struct):
+    """Changes, oldest first, and what to ask with next time."""
+
+    changes: list[Change]
+    next: str | None
+
+
 class Summary(msgspec.Struct, rename="camel"):
     """The figures of one period. A final one was checked against the raw events."""
 
@@ -153,7 +194,7 @@ _lost_plus = re.compile(r" (\d\d:\d\d)$")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
-def _split(
+def split_query(
     request: Request[Any, Any, State], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, str]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
@@ -205,6 +246,15 @@ def _parameters(query: RangeQuery, filters: list[dict[str, str]], caller: Caller
     }
 
 
+def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
+    """Says in headers where retention made the range wider than asked: the body is a list."""
+    if rows:
+        for name, at in (("Resolved-From", rows[0][-2]), ("Resolved-To", rows[0][-1])):
+            if at is not None:
+                response.headers[name] = at.isoformat()
+    return response
+
+
 @get(
     "/analytics/events/count",
     opt={"scope": "read", "rate": "analytics", "query": RangeQuery},
@@ -214,7 +264,7 @@ def _parameters(query: RangeQuery, filters: list[dict[str, str]], caller: Caller
 )
 async def count_events(request: Request[Any, Any, State], db: Database) -> Response[Total]:
     """The number of events in a range, or another measure of them."""
-    query, filters = _split(request, RangeQuery)
+    query, filters = split_query(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
     total, resolved_from, resolved_to = (await db.call(COUNT, parameters))[0]
     return json.respond(Total(total, resolved_from, resolved_to))
@@ -231,9 +281,10 @@ async def events_by_type(
     request: Request[Any, Any, State], db: Database
 ) -> Response[list[TypeTotal]]:
     """At most 1,000 types."""
-    query, filters = _split(request, RangeQuery)
+    query, filters = split_query(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
-    return json.respond([TypeTotal(*row) for row in await db.call(BY_TYPE, parameters)])
+    rows = await db.call(BY_TYPE, parameters)
+    return _resolved(json.respond([TypeTotal(*row[:2]) for row in rows]), rows)
 
 
 @get(
@@ -247,17 +298,16 @@ async def event_timeline(
     request: Request[Any, Any, State], db: Database
 ) -> Response[list[TimelineTotal]]:
     """Gaps are filled; an open range runs from the first event to the newest."""
-    query, filters = _split(request, TimelineQuery)
+    query, filters = split_query(request, TimelineQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
     parameters |= {"interval": query.interval, "by_type": query.group_by == "type"}
     rows = await db.call(TIMELINE, parameters)
     hours = query.interval == "hour"
-    return json.respond(
-        [
-            TimelineTotal((at if hours else on).isoformat(), total, kind)
-            for at, on, kind, total in rows
-        ]
-    )
+    totals = [
+        TimelineTotal((at if hours else on).isoformat(), total, kind)
+        for at, on, kind, total, _, _ in rows
+    ]
+    return _resolved(json.respond(totals), rows)
 
 
 @get(
@@ -275,7 +325,7 @@ async def summaries(
     `final` tells a figure that has been checked after its period ended from one that may still
     grow; a final 0 is a 0.
     """
-    query, _ = _split(request, SummaryQuery)
+    query, _ = split_query(request, SummaryQuery)
     caller: Caller = request.scope["state"]["caller"]
     first, end = query.from_, query.to
     if query.period_start is not None:
@@ -300,3 +350,20 @@ async def summaries(
     if query.period_start is not None and query.metric:
         return json.respond(found[0])
     return json.respond(found)
+
+
+@get(
+    "/summaries/changes",
+    opt={"scope": "read", "rate": "summaries", "query": ChangesQuery},
+    operation_id="getSummaryChanges",
+    summary="Which final figures have moved?",
+    tags=["Summaries"],
+)
+async def summary_changes(request: Request[Any, Any, State], db: Database) -> Response[Changes]:
+    """The days, weeks and months that were final and have changed since. Ask again with `next`."""
+    query, _ = split_query(request, ChangesQuery)
+    caller: Caller = request.scope["state"]["caller"]
+    parameters = {"tenant": caller.tenant, "since": query.since, "limit": query.limit}
+    changes = [Change(*row) for row in await db.call(CHANGES, parameters)]
+    following = changes[-1].changed_at.isoformat() if changes else query.since
+    return json.respond(Changes(changes, None if following == "-infinity" else following))

@@ -149,7 +149,7 @@ def _prepare(dsn: str, home: Path) -> dict[str, Any]:
         if "tenants" not in kept:
             tenants = _load_demo(connection)
             for tenant in tenants:
-                tenant["apiKey"] = _new_key(connection, tenant["id"], ["ingest", "read"])
+                tenant["apiKey"] = _new_key(connection, tenant["id"], ["ingest", "read", "admin"])
             kept["tenants"] = tenants
             _write(home / "dev.json", json.dumps(kept))
     return kept

@@ -53,7 +53,13 @@ _decoder = msgspec.json.Decoder(NewTenant)
 
 @post(
     "/tenants",
-    opt={"scope": "admin", "rate": "tenants", "body": NewTenant},
+    opt={
+        "scope": "admin",
+        "installation": True,
+        "rate": "tenants",
+        "body": NewTenant,
+        "errors": [409],
+    },
     operation_id="createTenant",
     summary="Make a tenant and its first key",
     tags=["Tenants"],
@@ -61,7 +67,7 @@ _decoder = msgspec.json.Decoder(NewTenant)
 async def create_tenant(
     request: Request[Any, Any, State], db: Database, max_body_bytes: int
 ) -> Response[Tenant]:
-    """Needs an admin key. The tenant's key has the scopes ingest and read."""
+    """Needs an admin key. The tenant's key has the scopes ingest, read and admin."""
     body = await read_body(request, max_body_bytes)
     try:
         tenant = _decoder.decode(body)

@@ -27,6 +27,7 @@ begin
       and s.period_start >= v_from
       and s.period_start < v_to
       and s.metric_kind = 'event_type'
+      and s.event_count > 0
     group by 3, s.metric
   )
   select coalesce(array_agg(row(derived.*)::tally.summaries), '{}') into v_rows from derived;

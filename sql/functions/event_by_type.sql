@@ -9,7 +9,9 @@ create function api.event_by_type(
   p_filters jsonb default '[]',
   p_actor text default ''
 )
-returns table (event_type text, total numeric)
+returns table (
+  event_type text, total numeric, resolved_from timestamptz, resolved_to timestamptz
+)
 language plpgsql stable strict security definer
 set search_path = ''
 as $$
@@ -24,7 +26,9 @@ begin
     t.event_type,
     tally.measure(
       p_measure, sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum),
-      min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors)) as total
+      min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors)) as total,
+    case when v_from <> p_from then v_from end,
+    case when isfinite(v_to) and v_to <> p_to then v_to end
   from tally.event_totals(
     v_tenant, array[v_from, v_to], 'month', p_types, true, p_measure = 'uniqueActors',
     p_filters, p_actor) as t

@@ -13,7 +13,10 @@ create function api.event_timeline(
   p_time_zone text default '',
   p_by_type boolean default false
 )
-returns table (bucket_start timestamptz, bucket_on date, event_type text, total numeric)
+returns table (
+  bucket_start timestamptz, bucket_on date, event_type text, total numeric,
+  resolved_from timestamptz, resolved_to timestamptz
+)
 language plpgsql stable strict security definer
 set search_path = ''
 as $$
@@ -82,7 +85,9 @@ begin
     case
       when totals.bucket is null then tally.measure(p_measure, 0, 0, null, null, null, null)
       else totals.total
-    end
+    end,
+    case when isfinite(p_from) and v_from <> p_from then v_from end,
+    case when isfinite(p_to) and v_to <> p_to then v_to end
   from unnest(v_starts) with ordinality as b (starts_at, bucket)
   cross join series
   left join totals

@@ -8,8 +8,10 @@ as $$
 declare
   v_tenant tally.tenants;
   v_deltas integer;
+  v_locked_at timestamptz;
 begin
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
+  v_locked_at := clock_timestamp();
   with taken as (
     delete from tally.summary_deltas as d
     where d.tenant_id = p_tenant
@@ -48,12 +50,12 @@ begin
   added as (
     insert into tally.summaries as s (
       tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-      value_max, actors
+      value_max, actors, updated_at
     )
     select
       p_tenant, p.period_type, p.period_start, q.event_type, sum(q.event_count)::bigint,
       sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min), max(q.value_max),
-      public.hll_union_agg(q.actors)
+      public.hll_union_agg(q.actors), v_locked_at
     from quarters as q
     join periods as p on p.quarter_hour = q.quarter_hour
     group by p.period_type, p.period_start, q.event_type

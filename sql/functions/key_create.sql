@@ -3,7 +3,7 @@
 create function api.key_create(
   p_tenant uuid,
   p_name text default 'default',
-  p_scopes text[] default array['ingest', 'read']
+  p_scopes text[] default array['ingest', 'read', 'admin']
 )
 returns table (key_id uuid, api_key text)
 language plpgsql volatile security definer
@@ -25,7 +25,7 @@ exception
   when check_violation then
     raise exception using
       errcode = 'TY400', message = 'bad name or scopes',
-      hint = 'A name has 1 to 200 characters; scopes are ingest and read for a tenant, admin alone without one.';
+      hint = 'A name has 1 to 200 characters; scopes are ingest, read and admin; without a tenant admin alone.';
 end
 $$;
 alter function api.key_create owner to tally_owner;

@@ -1,6 +1,9 @@
--- Keeps the house: weekly partitions four weeks ahead, the default partition drained, old run
--- records removed. May be run at any time.
-create procedure tally.maintain(inout partitions integer default 0, inout moved bigint default 0)
+-- Keeps the house: weekly partitions four weeks ahead, the default partition drained, events and
+-- quarter hours past their retention removed, old run records too. May be run at any time.
+create procedure tally.maintain(
+  inout partitions integer default 0, inout moved bigint default 0,
+  inout dropped integer default 0, inout removed bigint default 0
+)
 language plpgsql
 as $$
 declare
@@ -8,9 +11,14 @@ declare
   v_at timestamptz;
   v_before bigint;
   v_error text;
+  v_tenant uuid;
+  v_tenants uuid[] := '{}';
+  v_removed bigint;
 begin
   partitions := 0;
   moved := 0;
+  dropped := 0;
+  removed := 0;
   select count(*) into v_before from pg_catalog.pg_inherits where inhparent = 'tally.events'::regclass;
   commit;
   for v_at in
@@ -29,13 +37,39 @@ begin
   end loop;
   select count(*) - v_before into partitions
   from pg_catalog.pg_inherits where inhparent = 'tally.events'::regclass;
+  for v_tenant in
+    select t.tenant_id
+    from tally.tenants as t
+    where t.event_retention is not null or t.quarter_hour_retention is not null
+  loop
+    -- Bounds first, for all: whole partitions may then go before single rows.
+    perform tally.retain_tenant(v_tenant, 0);
+    commit;
+    v_tenants := v_tenants || v_tenant;
+  end loop;
+  begin
+    dropped := tally.partition_drop_expired();
+  exception when lock_not_available then
+    v_error := format('dropping expired partitions: %s; the next run tries again', sqlerrm);
+    raise warning '%', v_error;
+  end;
+  commit;
+  foreach v_tenant in array v_tenants
+  loop
+    loop
+      v_removed := tally.retain_tenant(v_tenant);
+      removed := removed + v_removed;
+      commit;
+      exit when v_removed = 0;
+    end loop;
+  end loop;
   delete from tally.job_runs where started_at < now() - interval '30 days';
   delete from tally.rate_buckets where updated_at < now() - interval '1 day';
-  perform tally.job_finish(v_run, 0, moved, 0, v_error);
+  perform tally.job_finish(v_run, cardinality(v_tenants), moved + removed, 0, v_error);
   commit;
 end
 $$;
 alter procedure tally.maintain owner to tally_owner;
 revoke all on procedure tally.maintain from public;
 comment on procedure tally.maintain is
-  'Makes partitions four weeks ahead, drains the default partition, prunes run records; returns new partitions and moved events.';
+  'Makes partitions four weeks ahead, drains the default partition, removes what is past its retention, prunes run records; returns new partitions, moved events, dropped partitions and removed rows.';

@@ -10,10 +10,11 @@ create procedure tally.rebuild(
 language plpgsql
 as $$
 declare
-  v_run bigint := tally.job_start('rebuild');
+  v_run bigint;
   v_tenant tally.tenants;
   v_day timestamptz;
   v_to timestamptz;
+  v_total integer;
 begin
   days := 0;
   changed := 0;
@@ -25,6 +26,11 @@ begin
     tally.period_start(w.first_at, 'day', v_tenant.time_zone, v_tenant.week_start), w.last_at
   into v_day, v_to
   from tally.work_span(v_tenant, p_from, p_to) as w;
+  v_total := tally.local_date(v_to, v_tenant.time_zone) - tally.local_date(v_day, v_tenant.time_zone) + 1;
+  if v_day < v_tenant.events_kept_from then
+    perform tally.rebuild_range(p_tenant, v_day, v_day + interval '1 microsecond');
+  end if;
+  v_run := tally.job_start('rebuild');
   commit;
   while v_day < v_to
   loop
@@ -32,8 +38,8 @@ begin
     days := days + 1;
     v_day := tally.period_end(v_day, 'day', v_tenant.time_zone, v_tenant.week_start);
     commit;
-    if days % 100 = 0 then
-      raise notice 'rebuilt % days, up to %', days, v_day;
+    if days % 10 = 0 or v_day >= v_to then
+      raise notice 'rebuilt % of % days', days, greatest(days, v_total);
     end if;
   end loop;
   perform tally.job_finish(v_run, 1, days, changed);

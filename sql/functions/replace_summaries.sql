@@ -1,5 +1,7 @@
 -- Makes the summaries of one period type in a range equal to the given rows: changes what differs,
--- removes what is gone, leaves the rest untouched. A final row that changes starts a new revision.
+-- removes what is gone, leaves the rest untouched. A final row that changes starts a new revision;
+-- one that is gone stays with 0, so that api.summary_changes can tell. The caller holds the
+-- tenant's row.
 create function tally.replace_summaries(
   p_tenant uuid, p_period_type tally.period_type, p_from timestamptz, p_to timestamptz,
   p_rows tally.summaries[]
@@ -9,7 +11,9 @@ language plpgsql volatile strict
 set search_path = ''
 as $$
 declare
+  v_locked_at timestamptz := clock_timestamp();
   v_removed integer;
+  v_emptied integer;
   v_changed integer;
 begin
   delete from tally.summaries as s
@@ -18,17 +22,40 @@ begin
     and s.period_start >= p_from
     and s.period_start < p_to
     and s.metric_kind = 'event_type'
+    and s.final_at is null
+    and s.revision = 1
     and not exists (
       select from unnest(p_rows) as r
       where r.period_start = s.period_start and r.metric = s.metric);
   get diagnostics v_removed = row_count;
+  update tally.summaries as s
+  set
+    event_count = 0,
+    value_count = 0,
+    value_sum = null,
+    value_min = null,
+    value_max = null,
+    actors = null,
+    revision = s.revision + (s.final_at is not null)::integer,
+    updated_at = v_locked_at,
+    final_at = null
+  where s.tenant_id = p_tenant
+    and s.period_type = p_period_type
+    and s.period_start >= p_from
+    and s.period_start < p_to
+    and s.metric_kind = 'event_type'
+    and s.event_count > 0
+    and not exists (
+      select from unnest(p_rows) as r
+      where r.period_start = s.period_start and r.metric = s.metric);
+  get diagnostics v_emptied = row_count;
   insert into tally.summaries as s (
     tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-    value_max, actors
+    value_max, actors, updated_at
   )
   select
     p_tenant, p_period_type, r.period_start, r.metric, r.event_count, r.value_count, r.value_sum,
-    r.value_min, r.value_max, r.actors
+    r.value_min, r.value_max, r.actors, v_locked_at
   from unnest(p_rows) as r
   on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
     event_count = excluded.event_count,
@@ -46,7 +73,7 @@ begin
     or s.actors is null <> (excluded.actors is null)
     or s.actors operator(public.<>) excluded.actors;
   get diagnostics v_changed = row_count;
-  return v_removed + v_changed;
+  return v_removed + v_emptied + v_changed;
 end
 $$;
 alter function tally.replace_summaries owner to tally_owner;

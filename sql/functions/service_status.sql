@@ -1,22 +1,23 @@
--- What readiness and monitoring ask: the newest migration, the age of the oldest delta that waits
--- to be folded, and when the jobs last finished.
+-- What readiness asks: deltas waiting, and a line for everything that tally.doctor finds wrong.
 create function api.service_status()
-returns table (
-  deltas_waiting bigint, last_fold_at timestamptz, last_finalize_at timestamptz, last_maintain_at timestamptz
-)
-language sql stable security definer
+returns table (deltas_waiting bigint, last_fold_at timestamptz, warnings text[])
+language plpgsql stable security definer
 set search_path = ''
 as $$
+begin
+  return query
   select
     (select count(*) from (select from tally.summary_deltas limit 100000) as d),
-    max(r.finished_at) filter (where r.job = 'fold'),
-    max(r.finished_at) filter (where r.job = 'finalize day'),
-    max(r.finished_at) filter (where r.job = 'maintain')
-  from tally.job_runs as r
-  where r.status = 'done' and r.started_at > now() - interval '3 days'
+    (select max(r.finished_at) from tally.job_runs as r where r.job = 'fold' and r.status = 'done'),
+    (
+      select coalesce(array_agg(format('%s: %s; run: %s', c.check_name, c.message, c.remedy)), '{}')
+      from tally.doctor() as c
+      where c.status <> 'ok'
+    );
+end
 $$;
 alter function api.service_status owner to tally_owner;
 revoke all on function api.service_status from public;
 grant execute on function api.service_status to tally_service;
 comment on function api.service_status is
-  'Deltas waiting (counted up to 100,000) and when fold, finalize and maintain last finished.';
+  'Deltas waiting (counted up to 100,000), when fold last finished, and what tally.doctor finds wrong.';

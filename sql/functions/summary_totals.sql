@@ -50,7 +50,8 @@ begin
       and d.quarter_hour < p_to
       and (p_types = '{}' or d.event_type = any (p_types))
   ) as r
-  group by 1, 2;
+  group by 1, 2
+  having sum(r.event_count) > 0;
 end
 $$;
 alter function tally.summary_totals owner to tally_owner;

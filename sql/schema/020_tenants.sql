@@ -4,6 +4,7 @@ create table tally.tenants (
   time_zone text not null default 'UTC' check (length(time_zone) between 1 and 64),
   week_start smallint not null default 1 check (week_start between 1 and 7),
   event_retention interval check (event_retention >= interval '1 day'),
+  quarter_hour_retention interval check (quarter_hour_retention >= event_retention),
   events_kept_from timestamptz not null default '-infinity',
   quarter_hours_kept_from timestamptz not null default '-infinity',
   days_finalized_to timestamptz not null default '-infinity',
@@ -16,6 +17,7 @@ comment on table tally.tenants is
 comment on column tally.tenants.time_zone is 'IANA name; days, weeks and months are cut in this zone.';
 comment on column tally.tenants.week_start is 'ISO weekday on which weeks start: 1 Monday to 7 Sunday.';
 comment on column tally.tenants.event_retention is 'How long raw events are kept, at least a day; NULL keeps them for ever.';
+comment on column tally.tenants.quarter_hour_retention is 'How long quarter-hour summaries are kept, no shorter than the events; NULL keeps them for ever. Days, weeks and months are kept for ever.';
 comment on column tally.tenants.events_kept_from is 'Raw events are complete from here on; earlier ones were removed by retention.';
 comment on column tally.tenants.quarter_hours_kept_from is 'Quarter-hour summaries are complete from here on.';
 comment on column tally.tenants.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
@@ -41,10 +43,10 @@ create table tally.api_keys (
   expires_at timestamptz,
   revoked_at timestamptz,
   last_used_at timestamptz,
-  constraint api_keys_admin_has_no_tenant check ((tenant_id is null) = ('admin' = any (scopes)))
+  constraint api_keys_without_tenant check (tenant_id is not null or scopes = array['admin'])
 );
 comment on table tally.api_keys is
-  'API keys. The key itself is shown once, when it is made, and never stored. An admin key belongs to no tenant and may only manage tenants and keys.';
+  'API keys. The key itself is shown once, when it is made, and never stored. Scope ingest stores events, read asks for figures, admin erases. A key without a tenant, always of scope admin, makes tenants.';
 comment on column tally.api_keys.key_prefix is 'The public start of the key, by which people recognise it.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is

@@ -36,7 +36,7 @@ create table tally.event_moves (
   event_count bigint not null
 );
 comment on table tally.event_moves is
-  'Each time that events moved from the default partition to one of their own. A reader whose snapshot is older than the last move may look for them in the wrong partition; it compares tally.moves_seen with tally.moves_made and tries again.';
+  'Each time that events moved from the default partition to one of their own, or that a partition was dropped. A reader whose snapshot is older may look for events in the wrong place; it compares tally.moves_seen with tally.moves_made and tries again.';
 alter table tally.event_moves enable row level security;
 
 alter table tally.events enable row level security;

@@ -47,15 +47,18 @@ create table tally.summaries (
   primary key (tenant_id, period_type, period_start, metric_kind, metric, dimensions)
 ) with (fillfactor = 80);
 comment on table tally.summaries is
-  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment.';
+  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
 comment on column tally.summaries.metric is 'For kind event_type, the event type.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';
 comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
 comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';
+comment on column tally.summaries.updated_at is 'When the figures last changed, by the clock while the tenant''s row was locked: in commit order for each tenant.';
 comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)
   where final_at is null and period_type <> 'quarter_hour';
+
+create index summaries_revised on tally.summaries (tenant_id, updated_at) where revision > 1;
 
 alter table tally.summaries enable row level security;
 create policy own_tenant on tally.summaries

@@ -32,7 +32,8 @@ select
   case when count(*) = count(l.final_at) then max(l.final_at) else now() end as as_of
 from live as l
 join tally.tenants as t on t.tenant_id = l.tenant_id
-group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.metric;
+group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.metric
+having sum(l.event_count) > 0;
 comment on view tally.period_summaries is
   'Totals of each quarter hour, day, week and month and event type, live: summaries plus what is not yet folded. Shows the rows of the current tenant only.';
 comment on column tally.period_summaries.period_on is 'The first date of the period in the tenant''s time zone.';

@@ -339,6 +339,77 @@ def test_summaries_tell_final_from_open(loaded, db):
         problem(loaded.get("/summaries", params=bad), 400)
 
 
+def test_an_actor_is_listed_exported_and_erased(loaded, db):
+    page = loaded.get("/actors/N1/events", params={"limit": 1}).json()
+    assert [event["type"] for event in page["events"]] == ["departure"]
+    page = loaded.get("/actors/N1/events", params={"limit": 1, "after": page["next"]}).json()
+    assert [event["type"] for event in page["events"]] == ["arrival"]
+    lines = loaded.get("/events/export").text.splitlines()
+    assert [json.loads(line)["value"] for line in lines] == [5, 2.5, None]
+    assert len(loaded.get("/events/export", params={"actorId": "N2"}).text.splitlines()) == 1
+    problem(loaded.get("/events/export", params={"from": "soon"}), 400)
+    problem(loaded.get("/actors/N1/events", params={"after": "soon"}), 400)
+    problem(loaded.get("/actors/a%00b/events"), 400)
+    db.execute("call tally.finalize('day')")
+    certificate = loaded.delete("/actors/N1").json()
+    assert (certificate["done"], certificate["events"], certificate["daysRecomputed"]) == (
+        True,
+        2,
+        2,
+    )
+    assert loaded.get(COUNT).json() == {"total": 1}
+    changes = loaded.get("/summaries/changes").json()
+    assert {(c["metric"], c["periodStart"], c["count"]) for c in changes["changes"]} == {
+        ("departure", "2024-03-09", 0), ("arrival", "2024-03-10", 0),
+    }  # fmt: skip
+    assert (
+        loaded.get("/summaries/changes", params={"since": changes["next"]}).json()["changes"] == []
+    )
+    problem(loaded.get("/summaries/changes", params={"since": "soon"}), 400)
+
+
+def test_an_export_of_many_events_has_each_once(client):
+    events = [
+        {"type": "a", "id": str(UUID(int=n)), "occurredAt": "2024-01-01T00:00:00Z"}
+        for n in range(2500)
+    ]
+    client.post("/events/bulk", json=events)
+    with client.stream("GET", "/events/export") as response:
+        assert response.headers["content-type"].startswith("application/x-ndjson")
+        ids = [json.loads(line)["id"] for line in response.iter_lines()]
+    assert ids == [event["id"] for event in events]
+
+
+def test_a_key_without_scope_admin_erases_nothing(service, loaded, db):
+    row = db.execute(
+        "select api_key from api.key_create(%s, 'ingest only', array['ingest'])",
+        (loaded.tenant_id,),
+    ).fetchone()
+    weak = {"X-API-Key": row[0]}
+    problem(loaded.delete("/actors/N1", headers=weak), 403)
+    problem(loaded.get(COUNT, headers=weak), 403)
+
+
+def test_lists_say_in_headers_where_retention_widened_them(client, db):
+    now = datetime.now(UTC)
+    client.post(
+        "/events/bulk",
+        json=[
+            {"type": "a", "occurredAt": (now - timedelta(days=n)).isoformat()} for n in range(10)
+        ],
+    )
+    db.execute(
+        "update tally.tenants set event_retention = '2 days' where tenant_id = %s",
+        (client.tenant_id,),
+    )
+    db.execute("select tally.retain_tenant(%s)", (client.tenant_id,))
+    start = (now - timedelta(days=6)).replace(minute=7, second=0, microsecond=0)
+    for path in (BY_TYPE, TIMELINE):
+        response = client.get(path, params={"from": start.isoformat()})
+        assert response.headers["resolved-from"] == start.replace(minute=0).isoformat()
+    assert "resolvedFrom" in client.get(COUNT, params={"from": start.isoformat()}).json()
+
+
 def test_one_tenant_sees_nothing_of_another(service, loaded):
     other = service.tenant()
     assert other.get(COUNT).json() == {"total": 0}
@@ -349,6 +420,10 @@ def test_one_tenant_sees_nothing_of_another(service, loaded):
         "/summaries", params={"periodType": "month", "from": "2024-01-01", "to": "2025-01-01"}
     )
     assert listed.json() == []
+    assert other.get("/events/export").text == ""
+    assert other.get("/actors/N1/events").json() == {"events": []}
+    assert other.delete("/actors/N1").json()["events"] == 0
+    assert loaded.get(COUNT).json() == {"total": 3}
 
 
 def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
@@ -362,7 +437,8 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
         "/tenants", "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
-        "/health/live", "/health/ready",
+        "/health/live", "/health/ready", "/summaries/changes", "/events/export",
+        "/actors/{actor_id}", "/actors/{actor_id}/events",
     }  # fmt: skip
     assert all(
         "operationId" in operation

@@ -272,6 +272,70 @@ def test_a_reader_whose_snapshot_is_older_than_a_move_is_told_to_try_again(db, d
             "select 1 from pg_stat_activity where pid = %s and wait_event = 'PgSleep'", (pid,)
         ).fetchone()
     )
-    assert db.execute("call tally.maintain()").fetchone() == (1, 1)
+    assert db.execute("call tally.maintain()").fetchone() == (1, 1, 0, 0)
     assert isinstance(running.exception(), psycopg.errors.SerializationFailure)
     assert db.execute(question.replace("pg_sleep(1)", "pg_sleep(0)"), (tenant,)).fetchone() == (1,)
+
+
+def test_an_event_of_an_actor_that_commits_during_its_erasure_stays_and_counts(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(START, UUID(int=1), "a", 1, "ann")])
+    with psycopg.connect(dsn) as writer:
+        ingest(writer, tenant, [Event(START, UUID(int=2), "a", 1, "ann")])
+        assert db.execute(
+            "select event_count, done from api.actor_erase(%s, 'ann')", (tenant,)
+        ).fetchone() == (1, True)
+        writer.commit()
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    assert db.execute("select total from api.event_count(%s)", (tenant,)).fetchone() == (1,)
+    db.execute("select * from api.actor_erase(%s, 'ann')", (tenant,))
+    assert db.execute("select total from api.event_count(%s)", (tenant,)).fetchone() == (0,)
+
+
+def test_a_zone_change_and_a_fold_wait_for_each_other(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(START, UUID(int=1), "a")])
+    db.execute("call tally.fold()")
+    ingest(db, tenant, [Event(START + timedelta(hours=20), UUID(int=2), "a")])
+    for first_call, second_call in (
+        ("select tally.tenant_set_calendar(%s, 'Asia/Tokyo', 7)", "select tally.fold_tenant(%s)"),
+        (
+            "select tally.fold_tenant(%s)",
+            "select tally.tenant_set_calendar(%s, 'America/New_York', 3)",
+        ),
+    ):
+        with psycopg.connect(dsn) as first:
+            first.execute(first_call, (tenant,))
+            pid, second = in_thread(dsn, second_call, tenant)
+            wait_for(lambda pid=pid: blocked(db, pid))
+            assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+            first.commit()
+            second.result()
+        assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+        ingest(db, tenant, [Event(START + timedelta(hours=21), UUID(int=3), "a")])
+
+
+def test_readers_see_the_old_calendar_or_the_new_never_half(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(
+        db, tenant, [Event(START + timedelta(hours=n), UUID(int=n), "a") for n in range(24 * 60)]
+    )
+    db.execute("call tally.fold()")
+    until = time.monotonic() + 3
+
+    def change() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                for zone in ("Asia/Tokyo", "America/New_York"):
+                    connection.execute("select tally.tenant_set_calendar(%s, %s)", (tenant, zone))
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        while time.monotonic() < until:
+            (total,) = db.execute("select total from api.event_count(%s)", (tenant,)).fetchone()
+            assert total == 24 * 60
+            days = db.execute(
+                "select total from api.event_timeline(%s, 'day')", (tenant,)
+            ).fetchall()
+            assert sum(total for (total,) in days) == 24 * 60
+        changing.result()

@@ -153,4 +153,5 @@ def test_jobs_are_scheduled_where_pg_cron_runs():
         "call tally.finalize('week')": "0 1 * * 5",
         "call tally.finalize('month')": "0 0 1,2 * *",
         "call tally.maintain()": "17 * * * *",
+        "call tally.verify_recent()": "0 3 * * *",
     }

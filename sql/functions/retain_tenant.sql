@@ -1,0 +1,50 @@
+-- One step of retention: moves the tenant's bounds forward and deletes up to p_limit raw events and
+-- quarter hours before them. The bounds are local midnights a day further back than the tenant
+-- asked for, so that no event which ingest still accepts can arrive behind them. Deltas not yet
+-- folded need no care: they add up without their events.
+create function tally.retain_tenant(p_tenant uuid, p_limit integer default 10000)
+returns bigint
+language plpgsql volatile strict
+set search_path = ''
+as $$
+declare
+  v_tenant tally.tenants;
+  v_events bigint;
+  v_quarter_hours bigint;
+begin
+  update tally.tenants
+  set
+    events_kept_from = greatest(events_kept_from, tally.period_start(
+      now() - event_retention - interval '1 day', 'day', time_zone, week_start)),
+    quarter_hours_kept_from = greatest(quarter_hours_kept_from, tally.period_start(
+      now() - quarter_hour_retention - interval '1 day', 'day', time_zone, week_start))
+  where tenant_id = p_tenant
+  returning * into v_tenant;
+  delete from tally.events as e
+  where e.tenant_id = p_tenant
+    and e.occurred_at < v_tenant.events_kept_from
+    and (e.occurred_at, e.event_id) in (
+      select o.occurred_at, o.event_id
+      from tally.events as o
+      where o.tenant_id = p_tenant and o.occurred_at < v_tenant.events_kept_from
+      order by o.occurred_at
+      limit p_limit);
+  get diagnostics v_events = row_count;
+  delete from tally.summaries as s
+  where s.tenant_id = p_tenant
+    and s.period_type = 'quarter_hour'
+    and (s.period_start, s.metric) in (
+      select o.period_start, o.metric
+      from tally.summaries as o
+      where o.tenant_id = p_tenant
+        and o.period_type = 'quarter_hour'
+        and o.period_start < v_tenant.quarter_hours_kept_from
+      limit p_limit);
+  get diagnostics v_quarter_hours = row_count;
+  return v_events + v_quarter_hours;
+end
+$$;
+alter function tally.retain_tenant owner to tally_owner;
+revoke all on function tally.retain_tenant from public;
+comment on function tally.retain_tenant is
+  'Moves the retention bounds of a tenant forward and deletes up to p_limit rows of each kind behind them; returns how many.';

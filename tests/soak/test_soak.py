@@ -1,0 +1,204 @@
+"""A long run under load with faults: the server is killed, backends are terminated, jobs run all the
+time. Nothing acknowledged is lost, nothing is doubled, and every answer is exact at the end.
+
+    PGTALLY_SOAK_SECONDS=600 make soak
+"""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+
+from service.cluster import Cluster
+from service.migrate import migrate
+from tests.conftest import SERVICE_PASSWORD, Service, admin_key, running_service, wait_for
+from tests.races.test_races import BALANCE
+
+pytestmark = pytest.mark.soak
+SECONDS = float(os.environ.get("PGTALLY_SOAK_SECONDS", "600"))
+
+
+def _in_use(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@pytest.fixture
+def durable_cluster():
+    """As in production: fsync and synchronous commit are on."""
+    with tempfile.TemporaryDirectory(prefix="pgtally-soak-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        cluster = Cluster(home, {"max_connections": "100"})
+        cluster.create()
+        cluster.start()
+        migrate(cluster.dsn(), lambda _: None)
+        with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+            connection.execute(f"alter role tally_service password '{SERVICE_PASSWORD}'".encode())
+        yield cluster
+        cluster.remove()
+
+
+def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_cluster):
+    cluster = durable_cluster
+    until = time.monotonic() + SECONDS
+    figures: Counter[str] = Counter()
+    start = datetime.now(UTC) - timedelta(days=40)
+    acknowledged: list[dict[tuple[UUID, datetime], None]] = []
+
+    def write(client: httpx.Client, number: int) -> None:
+        chance = random.Random(number)
+        mine: dict[tuple[UUID, datetime], None] = {}
+        acknowledged.append(mine)
+        pending: list[dict[str, object]] | None = None
+        while time.monotonic() < until or pending:
+            assert time.monotonic() < until + 60, "the service did not recover"
+            if pending is None:
+                pending = [
+                    {
+                        "type": chance.choice("abcdef"),
+                        "id": str(UUID(int=chance.getrandbits(120))),
+                        "occurredAt": (
+                            start + timedelta(seconds=chance.randrange(3_400_000))
+                        ).isoformat(),
+                        "actorId": f"actor {chance.randrange(5000)}",
+                        "value": chance.randrange(1000),
+                    }
+                    for _ in range(chance.choice([1, 20, 200]))
+                ]
+                figures["batches"] += 1
+            try:
+                response = client.post("/events/bulk", json=pending)
+            except httpx.TransportError:
+                figures["broken requests"] += 1
+                time.sleep(0.2)
+                continue
+            if response.status_code == 201:
+                body = response.json()
+                assert body["accepted"] + body["duplicates"] == len(pending)
+                figures["accepted"] += body["accepted"]
+                figures["duplicates after a fault"] += body["duplicates"]
+                mine.update(
+                    {
+                        (UUID(e["id"]), datetime.fromisoformat(e["occurredAt"])): None
+                        for e in pending
+                    }
+                )
+                pending = None
+            else:
+                assert response.status_code == 503, response.text
+                figures["503"] += 1
+                time.sleep(0.2)
+
+    def jobs() -> None:
+        chance = random.Random(99)
+        while time.monotonic() < until:
+            try:
+                with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+                    while time.monotonic() < until:
+                        text = chance.choice(
+                            ["call tally.fold()"] * 3
+                            + [
+                                "call tally.finalize('day')",
+                                "call tally.finalize('week')",
+                                "call tally.maintain()",
+                            ]
+                            + [
+                                f"call tally.rebuild('{tenant}', now() - interval '3 days')"
+                                for tenant in tenants
+                            ]
+                        )
+                        connection.execute(text.encode())
+                        figures["jobs"] += 1
+            except psycopg.OperationalError:
+                figures["jobs cut off"] += 1
+                time.sleep(0.5)
+
+    def check() -> None:
+        while time.monotonic() < until:
+            try:
+                with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+                    while time.monotonic() < until:
+                        for tenant in tenants:
+                            raw, grains = connection.execute(BALANCE, {"t": tenant}).fetchone()
+                            assert grains == [raw] * 4, (raw, grains)
+                            figures["balance checks"] += 1
+                        time.sleep(1)
+            except psycopg.OperationalError:
+                time.sleep(0.5)
+
+    port = int(psycopg.conninfo.conninfo_to_dict(cluster.dsn())["port"])
+
+    def faults() -> None:
+        chance = random.Random(7)
+        while time.monotonic() < until - 20:
+            time.sleep(chance.uniform(5, 15))
+            if chance.random() < 0.3:
+                pid = int((cluster.data / "postmaster.pid").read_text().split()[0])
+                os.kill(pid, signal.SIGKILL)
+                figures["server killed"] += 1
+                # The port has to stay the same, as it does on a real server.
+                wait_for(lambda: not _in_use(port), 30)
+                cluster.start()
+            else:
+                with (
+                    contextlib.suppress(psycopg.OperationalError),
+                    psycopg.connect(cluster.dsn(), autocommit=True) as connection,
+                ):
+                    figures["backends terminated"] += connection.execute(
+                        """
+                            select count(pg_terminate_backend(pid)) from pg_stat_activity
+                            where pid <> pg_backend_pid() and backend_type = 'client backend' and random() < 0.4
+                            """
+                    ).fetchone()[0]
+
+    dsn = cluster.dsn(user="tally_service", password=SERVICE_PASSWORD)
+    limits = {"PGTALLY_INGEST_PER_MINUTE": "1000000"}
+    with running_service(dsn, **limits) as (url, _):
+        service = Service(url, admin_key(cluster.dsn()))
+        clients = [service.tenant(timeZone=zone) for zone in ("America/New_York", "Asia/Kathmandu")]
+        tenants = [client.tenant_id for client in clients]
+        with ThreadPoolExecutor(8) as pool:
+            work = [pool.submit(write, clients[n % 2], n) for n in range(4)]
+            work += [pool.submit(task) for task in (jobs, check, faults)]
+            for future in work:
+                future.result()
+        with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
+            for text in ("call tally.fold()", "call tally.finalize('day')"):
+                connection.execute(text.encode())
+            stored = connection.execute("select event_id, occurred_at from tally.events").fetchall()
+            sent = set().union(*acknowledged)
+            assert len(stored) == len(set(stored)) == len(sent)
+            assert set(stored) == sent
+            for tenant in tenants:
+                assert (
+                    connection.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+                )
+            (healed,) = connection.execute(
+                "select sum(healed_count) from tally.job_runs where job like 'finalize%'"
+            ).fetchone()
+            assert healed == 0
+            figures["job runs marked interrupted"] = connection.execute(
+                "select count(*) from tally.job_runs where status = 'interrupted'"
+            ).fetchone()[0]
+    print(
+        f"\n{SECONDS:.0f} seconds:",
+        ", ".join(f"{name}: {count:,}" for name, count in sorted(figures.items())),
+    )
