@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.brute_force import Event, buckets, day_start, ingest, measure, period, same
+from tests.brute_force import Event, buckets, ingest, measure, period, same
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
