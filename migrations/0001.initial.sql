@@ -51,19 +51,6 @@ comment on schema api is 'pgtally: the functions that clients execute.';
 alter default privileges for role tally_owner revoke execute on functions from public;
 alter default privileges for role tally_tenant revoke execute on functions from public;
 
-do $$
-begin
-  execute format('revoke create, temporary on database %I from public', current_database());
-  execute format('grant connect on database %I to tally_service, tally_jobs, tally_bi', current_database());
-  execute format('alter role tally_service in database %I set statement_timeout = ''30s''', current_database());
-  execute format('alter role tally_service in database %I set lock_timeout = ''5s''', current_database());
-  execute format('alter role tally_service in database %I set idle_in_transaction_session_timeout = ''30s''', current_database());
-  execute format('alter role tally_service in database %I set jit = off', current_database());
-  execute format('alter role tally_jobs in database %I set lock_timeout = ''60s''', current_database());
-  execute format('alter role tally_jobs in database %I set jit = off', current_database());
-end
-$$;
-
 grant usage on schema tally to tally_tenant, tally_bi;
 grant usage on schema api to tally_service, tally_tenant, tally_jobs;
 
@@ -73,13 +60,12 @@ create function tally.current_tenant() returns uuid
 language sql stable parallel safe
 as $$
   select case
-    when session_user::text like 'bi\_%' then
-      case when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid end
-    else nullif(current_setting('tally.tenant_id', true), '')::uuid
+    when current_user = 'tally_tenant' then nullif(current_setting('tally.tenant_id', true), '')::uuid
+    when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid
   end
 $$;
 comment on function tally.current_tenant() is
-  'The tenant that row security shows: for a BI login the one in its name, whatever it sets; otherwise the setting tally.tenant_id, which the api functions make for the transaction. NULL shows no row.';
+  'The tenant that row security shows: inside an api function the setting tally.tenant_id, which it makes for the transaction; for a BI login the tenant in its name, whatever it sets. NULL, and so no row, for everyone else.';
 grant execute on function tally.current_tenant() to tally_tenant, tally_bi;
 -- Time. A local day begins at the first instant at which the zone's clock reads midnight or later,
 -- and lasts until the next day begins: total, without gaps or overlaps, whatever the clock does
@@ -250,7 +236,10 @@ create table tally.api_keys (
   key_prefix text not null unique,
   key_hash bytea not null unique check (length(key_hash) = 32),
   scopes text[] not null check (scopes <@ array['ingest', 'read', 'admin'] and cardinality(scopes) > 0),
-  rate_limits_per_minute jsonb not null default '{}',
+  rate_limits_per_minute jsonb not null default '{}' check (
+    jsonb_typeof(rate_limits_per_minute) = 'object'
+    and not rate_limits_per_minute
+      @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'),
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   revoked_at timestamptz,
@@ -262,7 +251,7 @@ comment on table tally.api_keys is
 comment on column tally.api_keys.key_prefix is 'The public start of the key, by which people recognise it.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is
-  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, analytics, summaries, tenants).';
+  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, analytics, summaries, tenants); 0 refuses all.';
 create index api_keys_tenant_id on tally.api_keys (tenant_id);
 
 alter table tally.api_keys enable row level security;

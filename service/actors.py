@@ -123,7 +123,8 @@ async def actor_events(
     query, _ = split_query(request, ActorQuery)
     caller: Caller = request.scope["state"]["caller"]
     after_at, after_id = _cursor(query.after)
-    rows = await db.call(
+    rows = await db.read(
+        caller.tenant,
         PAGE,
         {
             "tenant": caller.tenant,
@@ -189,12 +190,16 @@ async def export_events(request: Request[Any, Any, State], db: Database) -> Stre
         "limit": 1000,
     }
     # A wrong argument has to be found before the response begins.
-    await db.call(PAGE, {**parameters, "limit": 1})
+    await db.read(caller.tenant, PAGE, {**parameters, "limit": 1})
     return Stream(_export(db, parameters), media_type=NDJSON)
 
 
 async def _export(db: Database, parameters: dict[str, Any]) -> AsyncIterator[bytes]:
-    async with db.pool.connection() as connection, connection.transaction():
+    async with (
+        db.reader(parameters["tenant"]),
+        db.pool.connection() as connection,
+        connection.transaction(),
+    ):
         await connection.execute("set transaction isolation level repeatable read read only")
         while True:
             cursor: psycopg.AsyncCursor[Any] = await connection.execute(

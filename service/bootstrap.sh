@@ -80,7 +80,7 @@ has_postgres() {
 
 postgres_packages() {
   for version in 19 18 17 16 15; do
-    if [ "$(apt-cache policy "postgresql-$version" "postgresql-$version-cron" \
+    if [ "$(LC_ALL=C apt-cache policy "postgresql-$version" "postgresql-$version-cron" \
       "postgresql-$version-hll" 2>/dev/null | grep -c 'Candidate: [0-9]')" = 3 ]; then
       echo "postgresql-$version postgresql-$version-cron postgresql-$version-hll"
       return

@@ -94,7 +94,7 @@ def init_command(dsn: str) -> None:
         raise click.ClickException(str(error)) from error
     with psycopg.connect(dsn, autocommit=True) as connection:
         row = connection.execute(
-            "select api_key from api.key_create(null, 'pgtally init', array['admin'])"
+            "select api_key from tally.admin_key_create('pgtally init')"
         ).fetchone()
     click.echo(row[0] if row else "")
 
@@ -143,8 +143,7 @@ def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
                 place = f"line {number + (error.index or 0) + 1}{error.pointer or ''}"
                 click.echo(f"{place}: {error.detail}", err=True)
             number += len(lines)
-            if batch.occurred_at:
-                load.ensure_partitions(connection, min(batch.occurred_at), max(batch.occurred_at))
+            load.make_partitions(connection, load.full_weeks(batch.occurred_at))
             yield from zip(
                 batch.occurred_at, batch.event_id, batch.event_type, batch.value, batch.actor_id,
                 batch.session_id, (data.obj for data in batch.data), strict=True,

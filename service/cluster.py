@@ -159,7 +159,8 @@ class Cluster:
         if not self.account.can_enter(home):
             # For example a clone under root's home: the server's user cannot go there.
             place = Path("/var/lib/pgtally")
-            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o755)
         folder = place / f"cluster-{secrets.token_hex(4)}"
         folder.mkdir(mode=0o700)
         os.chown(folder, self.account.uid, self.account.gid)

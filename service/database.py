@@ -1,8 +1,12 @@
 """The one way to the database: a pool, and one statement a request in its own transaction."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import LiteralString
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -20,6 +24,9 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.pool_timeout_ms / 1000
         self._down_until = 0.0
+        self._share = max(1, settings.pool_size // 4)
+        self._all_readers = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._readers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self.pool = AsyncConnectionPool(
             settings.dsn,
             min_size=settings.pool_size,
@@ -59,6 +66,25 @@ class Database:
                 await self.pool.check()
         return await self._run(sql, parameters)
 
+    async def read(
+        self, tenant: UUID, sql: LiteralString, parameters: Mapping[str, object]
+    ) -> list[TupleRow]:
+        """`call` for questions, of which a tenant may ask only a few at once: see reader."""
+        async with self.reader(tenant):
+            return await self.call(sql, parameters)
+
+    @asynccontextmanager
+    async def reader(self, tenant: UUID) -> AsyncIterator[None]:
+        """Waits for a turn, so that slow questions, of one tenant or of all, leave connections
+        for ingest. Half of the pool may read, a quarter for one tenant. Raises Problem 503."""
+        share = self._readers.setdefault(tenant, asyncio.Semaphore(self._share))
+        try:
+            async with asyncio.timeout(self._timeout_seconds) as waiting, share, self._all_readers:
+                waiting.reschedule(None)
+                yield
+        except TimeoutError:
+            raise unavailable("too many queries are running; try again") from None
+
     async def _run(self, sql: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
         if time.monotonic() < self._down_until:
             raise unavailable()
@@ -67,6 +93,7 @@ class Database:
                 cursor = await connection.execute(sql, parameters, binary=True)
                 return await cursor.fetchall()
         except PoolTimeout:
-            # Others need not wait as long to learn the same.
-            self._down_until = time.monotonic() + self._timeout_seconds / 2
+            if self.pool.get_stats().get("pool_size", 0) == 0:
+                # The server is away, not busy: others need not wait as long to learn the same.
+                self._down_until = time.monotonic() + self._timeout_seconds / 2
             raise

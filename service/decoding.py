@@ -20,9 +20,10 @@ MAX_EVENTS = 10_000
 MAX_ERRORS = 1_000
 MAX_DATA_BYTES = 65_536
 MAX_DATA_DEPTH = 32
-MAX_VALUE = 1e30
+MAX_VALUE = Decimal("1e30")
 
 EMPTY = msgspec.Raw(b"{}")
+NULL = msgspec.Raw(b"null")
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -41,7 +42,13 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     ] = None
     actor_id: Annotated[Text | None, Meta(description="Who did it; see uniqueActors.")] = None
     session_id: Text | None = None
-    value: Annotated[int | float | None, Meta(description="A number to sum and average.")] = None
+    value: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="A number to sum and average, kept to the last digit.",
+            extra_json_schema={"type": ["number", "null"]},
+        ),
+    ] = msgspec.field(default_factory=lambda: NULL)
     data: Annotated[
         msgspec.Raw,
         Meta(
@@ -88,28 +95,40 @@ class Batch(msgspec.Struct):
 
 
 _event = msgspec.json.Decoder(Event)
-_any = msgspec.json.Decoder(Any)
 _envelope = msgspec.json.Decoder(Envelope)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 # What PostgreSQL would refuse or blow up inside `data`, and msgspec lets pass when it only skips:
-# NUL characters, and numbers beyond double precision. Rare, so a match is looked at again.
-_suspicious = re.compile(rb"\\u0000|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+# NUL characters, and numbers far beyond double precision. Rare, so a match is looked at again.
+_suspicious = re.compile(rb"\\u0000|[0-9][eE][+-]?[0-9]{3}|[0-9]{300}")
+_number = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+MAX_EXPONENT = 300
+MAX_DIGITS = 100
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    if not -MAX_EXPONENT <= number.adjusted() <= MAX_EXPONENT:
+        raise ValueError("number out of range")
+    return number
+
+
+_strict = msgspec.json.Decoder(Any, float_hook=_decimal)
 
 
 def _keep(raw: bytes) -> bytes:
     return raw
 
 
-def _depth(value: Any) -> int:
-    deepest = 0
-    stack = [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        if isinstance(item, dict | list):
+def _depth(raw: bytes) -> int:
+    """How deep a JSON text is nested; brackets within strings do not count."""
+    deepest = depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', raw):
+        if token[0] in (b"{", b"["):
+            depth += 1
             deepest = max(deepest, depth)
-            children = item.values() if isinstance(item, dict) else item
-            stack.extend((child, depth + 1) for child in children)
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
     return deepest
 
 
@@ -128,18 +147,28 @@ def _data_problem(raw: bytes) -> str | None:
         return "expected `object`"
     if len(raw) > MAX_DATA_BYTES:
         return "longer than 65,536 bytes"
+    if raw.count(b"{") + raw.count(b"[") > MAX_DATA_DEPTH and _depth(raw) > MAX_DATA_DEPTH:
+        return "deeper than 32 levels"
     if _suspicious.search(raw):
         try:
-            _any.decode(raw)
+            decoded = _strict.decode(raw)
         except msgspec.DecodeError as error:
             return pointer_of(str(error))[0]
-        if b"\\u0000" in raw and "\0" in _all_text(_any.decode(raw)):
+        if b"\\u0000" in raw and "\0" in _all_text(decoded):
             return "holds a NUL character, which cannot be stored"
-    if raw.count(b"{") + raw.count(b"[") > MAX_DATA_DEPTH and (
-        _depth(_any.decode(raw)) > MAX_DATA_DEPTH
-    ):
-        return "deeper than 32 levels"
     return None
+
+
+def _value(raw: bytes) -> Decimal | None:
+    """The value as an exact number. Raises ValueError with what is wrong."""
+    if raw == b"null":
+        return None
+    if not _number.fullmatch(raw):
+        raise ValueError("expected a number")
+    number = Decimal(raw.decode()) if len(raw) <= MAX_DIGITS else Decimal("Infinity")
+    if not abs(number) < MAX_VALUE or number.adjusted() < -MAX_DIGITS:
+        raise ValueError("must be between -1e30 and 1e30 and have at most 100 digits")
+    return number
 
 
 def _all_text(value: Any) -> str:
@@ -178,8 +207,11 @@ def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
         ):
             if text is not None and "\0" in text:
                 problems.append(("holds a NUL character, which cannot be stored", "/" + name))
-        if event.value is not None and not abs(event.value) < MAX_VALUE:
-            problems.append(("must be between -1e30 and 1e30", "/value"))
+        value = None
+        try:
+            value = _value(bytes(event.value))
+        except (ValueError, ArithmeticError) as error:
+            problems.append((str(error), "/value"))
         occurred_at = event.occurred_at
         if occurred_at is None:
             occurred_at = now if event.id is None else uuid7_time(event.id)
@@ -193,7 +225,7 @@ def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
         batch.occurred_at.append(occurred_at)
         batch.event_id.append(event.id or uuid7(now))
         batch.event_type.append(event.type)
-        batch.value.append(None if event.value is None else Decimal(repr(event.value)))
+        batch.value.append(value)
         batch.actor_id.append(event.actor_id)
         batch.session_id.append(event.session_id)
         batch.data.append(Jsonb(data, dumps=_keep))

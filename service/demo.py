@@ -19,8 +19,7 @@ import msgspec
 
 ZONE = "America/New_York"
 EVENTS = 664_122  # 328,521 departures, 8,255 cancellations, 327,346 arrivals
-FIRST = datetime(2013, 1, 1, tzinfo=UTC)
-LAST = datetime(2014, 1, 3, tzinfo=UTC)
+WEEKS = [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(days=7 * n) for n in range(53)]
 NAMESPACE = UUID("6f1d3c1e-2013-5a7e-8d1e-0000000f1195")
 
 

@@ -1,8 +1,9 @@
 """Loads many events straight into the database, through the same ingest function as the service."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,21 @@ from service.events import INGEST
 BATCH = 5_000
 
 
-def ensure_partitions(connection: psycopg.Connection[Any], first: datetime, last: datetime) -> None:
-    """Makes the weekly partitions from first to last, so that no event waits in the default one."""
-    at = first
-    while at < last + timedelta(days=7):
+def make_partitions(connection: psycopg.Connection[Any], weeks: Iterable[datetime]) -> None:
+    """Makes the weekly partitions that hold these moments, so that no event has to move later."""
+    for at in weeks:
         # On a busy table the default partition takes the events; tally.maintain moves them.
         with contextlib.suppress(psycopg.errors.LockNotAvailable):
             connection.execute("select tally.partition_create(%s::timestamptz)", (at,))
-        at += timedelta(days=7)
+
+
+def full_weeks(times: Iterable[datetime]) -> list[datetime]:
+    """A moment in each week that holds enough of the times to deserve a partition."""
+    days = Counter(at.astimezone(UTC).date() for at in times)
+    weeks: Counter[date] = Counter()
+    for day, count in days.items():
+        weeks[day - timedelta(days=day.weekday())] += count
+    return [datetime.combine(week, time(), UTC) for week, count in weeks.items() if count >= 1000]
 
 
 def batches(rows: Iterable[Sequence[Any]]) -> Iterable[Batch]:

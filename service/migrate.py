@@ -193,4 +193,5 @@ def migrate(dsn: str, say: Callable[[str], None] = print) -> None:
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         _apply_migrations(dsn, say)
         _load_functions(connection, say)
+        connection.execute("select tally.claim_database()")
         connection.execute("call tally.maintain()")

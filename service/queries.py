@@ -1,7 +1,7 @@
 """GET /analytics/... and GET /summaries."""
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -52,6 +52,19 @@ TIMELINE = """
     p_time_zone => %(timezone)s::text,
     p_by_type => %(by_type)s::boolean)
 """
+SUMMARY = """
+  select
+    metric, period_on, period_start, period_end, value, event_count, value_count, value_sum,
+    value_min, value_max, unique_actors, final, as_of, revision
+  from api.period_first(%(tenant)s::uuid, %(periodType)s::text, %(periodStart)s::date) as first
+  cross join lateral api.summary_list(
+    p_tenant => %(tenant)s::uuid,
+    p_period_type => %(periodType)s::text,
+    p_from => first,
+    p_to => first + 1,
+    p_metric => %(metric)s::text,
+    p_measure => %(measure)s::text)
+"""
 SUMMARIES = """
   select
     metric, period_on, period_start, period_end, value, event_count, value_count, value_sum,
@@ -64,7 +77,6 @@ SUMMARIES = """
     p_metric => %(metric)s::text,
     p_measure => %(measure)s::text)
 """
-
 CHANGES = """
   select
     metric, period_type, period_on, period_start, event_count, value_sum, unique_actors, final,
@@ -187,6 +199,7 @@ class Summary(msgspec.Struct, rename="camel"):
     revision: int
 
 
+TIMES = ("from", "to", "since")
 _operator = re.compile(r"(>=|<=|!=|>|<)?(.*)", re.DOTALL)
 _lost_plus = re.compile(r" (\d\d:\d\d)$")
 
@@ -211,6 +224,8 @@ def split_query(
             operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
             if suffix:
                 operator, value = suffix + "=", text
+            if not key:
+                errors.append(FieldError("names no key", parameter=name))
             filters.append({"key": key, "op": operator or "=", "value": value})
         elif name not in known:
             allowed = ", ".join(known) + (", data.<key>" if issubclass(shape, RangeQuery) else "")
@@ -221,7 +236,7 @@ def split_query(
             errors.append(FieldError("given more than once", parameter=name))
         else:
             # An offset's plus sign that was not escaped arrives as a space.
-            values[name] = _lost_plus.sub(r"+\1", text)
+            values[name] = _lost_plus.sub(r"+\1", text) if name in TIMES else text
     for name, value in values.items():
         try:
             values[name] = msgspec.convert(value, known[name], strict=False)
@@ -266,7 +281,7 @@ async def count_events(request: Request[Any, Any, State], db: Database) -> Respo
     """The number of events in a range, or another measure of them."""
     query, filters = split_query(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
-    total, resolved_from, resolved_to = (await db.call(COUNT, parameters))[0]
+    total, resolved_from, resolved_to = (await db.read(parameters["tenant"], COUNT, parameters))[0]
     return json.respond(Total(total, resolved_from, resolved_to))
 
 
@@ -283,7 +298,7 @@ async def events_by_type(
     """At most 1,000 types."""
     query, filters = split_query(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
-    rows = await db.call(BY_TYPE, parameters)
+    rows = await db.read(parameters["tenant"], BY_TYPE, parameters)
     return _resolved(json.respond([TypeTotal(*row[:2]) for row in rows]), rows)
 
 
@@ -301,7 +316,7 @@ async def event_timeline(
     query, filters = split_query(request, TimelineQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
     parameters |= {"interval": query.interval, "by_type": query.group_by == "type"}
-    rows = await db.call(TIMELINE, parameters)
+    rows = await db.read(parameters["tenant"], TIMELINE, parameters)
     hours = query.interval == "hour"
     totals = [
         TimelineTotal((at if hours else on).isoformat(), total, kind)
@@ -327,25 +342,22 @@ async def summaries(
     """
     query, _ = split_query(request, SummaryQuery)
     caller: Caller = request.scope["state"]["caller"]
-    first, end = query.from_, query.to
+    parameters: dict[str, Any] = {
+        "tenant": caller.tenant,
+        "periodType": query.period_type,
+        "metric": query.metric,
+        "measure": query.measure,
+    }
     if query.period_start is not None:
-        if first is not None or end is not None:
+        if query.from_ is not None or query.to is not None:
             raise Problem(400, "give periodStart, or from and to, not both")
-        first = query.period_start
-        end = first + timedelta(days=1) if first < date.max else first
-    if first is None or end is None:
+        parameters["periodStart"] = query.period_start
+        rows = await db.read(caller.tenant, SUMMARY, parameters)
+    elif query.from_ is None or query.to is None:
         raise Problem(400, "give periodStart, or both from and to")
-    rows = await db.call(
-        SUMMARIES,
-        {
-            "tenant": caller.tenant,
-            "periodType": query.period_type,
-            "from": first,
-            "to": end,
-            "metric": query.metric,
-            "measure": query.measure,
-        },
-    )
+    else:
+        parameters |= {"from": query.from_, "to": query.to}
+        rows = await db.read(caller.tenant, SUMMARIES, parameters)
     found = [Summary(metric, query.period_type, *rest) for metric, *rest in rows]
     if query.period_start is not None and query.metric:
         return json.respond(found[0])
@@ -363,7 +375,11 @@ async def summary_changes(request: Request[Any, Any, State], db: Database) -> Re
     """The days, weeks and months that were final and have changed since. Ask again with `next`."""
     query, _ = split_query(request, ChangesQuery)
     caller: Caller = request.scope["state"]["caller"]
-    parameters = {"tenant": caller.tenant, "since": query.since, "limit": query.limit}
-    changes = [Change(*row) for row in await db.call(CHANGES, parameters)]
+    parameters: dict[str, Any] = {
+        "tenant": caller.tenant,
+        "since": query.since,
+        "limit": query.limit,
+    }
+    changes = [Change(*row) for row in await db.read(parameters["tenant"], CHANGES, parameters)]
     following = changes[-1].changed_at.isoformat() if changes else query.since
     return json.respond(Changes(changes, None if following == "-infinity" else following))

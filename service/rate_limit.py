@@ -51,6 +51,10 @@ class RateLimit:
     async def spend(self, caller: Caller, kind: str) -> dict[str, str]:
         """Spends one token and returns the headers that tell of it. Raises Problem 429."""
         limit = caller.limits_per_minute.get(kind, self._limits[kind])
+        if limit == 0:
+            raise Problem(
+                429, f"this key may make no {kind} requests", headers={"Retry-After": "60"}
+            )
         owner = caller.tenant_id or caller.key_id
         if kind in caller.limits_per_minute:
             owner = caller.key_id

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -83,11 +83,8 @@ def _service_password(connection: psycopg.Connection[Any]) -> str:
     return password
 
 
-def _new_key(connection: psycopg.Connection[Any], tenant: str | None, scopes: list[str]) -> str:
-    row = connection.execute(
-        "select api_key from api.key_create(%s::uuid, %s::text, %s::text[])",
-        (tenant, "make run", scopes),
-    ).fetchone()
+def _one(connection: psycopg.Connection[Any], text: LiteralString, *arguments: object) -> str:
+    row = connection.execute(text, arguments).fetchone()
     return str(row[0]) if row else ""
 
 
@@ -105,7 +102,7 @@ def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     tenants = []
     accepted = duplicates = 0
     started = time.monotonic()
-    load.ensure_partitions(connection, demo.FIRST, demo.LAST)
+    load.make_partitions(connection, demo.WEEKS)
     console = Console(force_terminal=sys.stdout.isatty())
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -140,16 +137,33 @@ def _prepare(dsn: str, home: Path) -> dict[str, Any]:
     kept = _read(home / "dev.json")
     migrate(dsn, say)
     with psycopg.connect(dsn, autocommit=True) as connection:
+        database = _one(
+            connection,
+            """
+            select system_identifier || '/' || d.oid
+            from pg_control_system(), pg_database as d
+            where d.datname = current_database()
+            """,
+        )
+        if kept.get("database") != database:
+            # Another database than last time: what was published is not true of it.
+            kept = {"database": database}
         password = _service_password(connection)
         kept["serviceDsn"] = make_conninfo(dsn, user="tally_service", password=password)
         kept["dsn"] = dsn
         if "adminKey" not in kept:
-            kept["adminKey"] = _new_key(connection, None, ["admin"])
+            kept["adminKey"] = _one(
+                connection, "select api_key from tally.admin_key_create('make run')"
+            )
             _write(home / "dev.json", json.dumps(kept))
         if "tenants" not in kept:
             tenants = _load_demo(connection)
             for tenant in tenants:
-                tenant["apiKey"] = _new_key(connection, tenant["id"], ["ingest", "read", "admin"])
+                tenant["apiKey"] = _one(
+                    connection,
+                    "select api_key from api.key_create(%s::uuid, 'make run')",
+                    tenant["id"],
+                )
             kept["tenants"] = tenants
             _write(home / "dev.json", json.dumps(kept))
     return kept

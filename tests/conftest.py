@@ -82,6 +82,9 @@ postgresql = factories.postgresql("noproc")
 @pytest.fixture
 def dsn(postgresql: Connection) -> str:
     """The superuser's connection string to this test's database."""
+    # A clone lacks what belongs to the database itself.
+    postgresql.execute("select tally.claim_database()")
+    postgresql.commit()
     return make_conninfo(os.environ["PGTALLY_TEST_DSN"], dbname=postgresql.info.dbname)
 
 
@@ -193,9 +196,7 @@ def shared_dsn(noproc: Any) -> Iterator[str]:
 
 def admin_key(dsn: str) -> str:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        row = connection.execute(
-            "select api_key from api.key_create(null, 'tests', array['admin'])"
-        ).fetchone()
+        row = connection.execute("select api_key from tally.admin_key_create('tests')").fetchone()
     return str(row[0])
 
 

@@ -6,7 +6,8 @@ language plpgsql stable strict
 set search_path = ''
 as $$
 begin
-  if p_zone !~ '^(Etc/GMT[+-][0-9]{1,2}|[A-Za-z_]+(/[A-Za-z_-]+){0,2})$'
+  if p_zone !~ '^(Etc/GMT([+]([0-9]|1[0-2])|-([0-9]|1[0-4]))|[A-Za-z_]+(/[A-Za-z_-]+){0,2})$'
+    or lower(p_zone) in ('localtime', 'factory', 'posixrules')
     or upper(p_zone) not in ('UTC', 'GMT')
       and upper(p_zone) in (select a.abbrev from pg_catalog.pg_timezone_abbrevs as a)
   then

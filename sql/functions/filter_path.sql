@@ -18,6 +18,9 @@ begin
   end if;
   for v_filter in select * from jsonb_array_elements(p_filters)
   loop
+    if coalesce(v_filter ->> 'key', '') = '' then
+      raise exception using errcode = 'TY400', message = 'a filter names a key';
+    end if;
     select '$.' || string_agg(to_json(part)::text, '.' order by i) into v_path
     from string_to_table(v_filter ->> 'key', '.') with ordinality as parts (part, i);
     v_text := to_json(v_filter ->> 'value')::text;
@@ -27,8 +30,9 @@ begin
     end;
     case
       when v_filter ->> 'op' in ('=', '!=') then
+        -- Not `!(...)`: comparing a number with a string is unknown, and so would be its opposite.
         v_clauses := v_clauses || format(
-          case v_filter ->> 'op' when '=' then '(%s)' else '(!(%s))' end,
+          case v_filter ->> 'op' when '=' then '(%s)' else '(!exists($ ? (%s)))' end,
           concat_ws(' || ', v_path || ' == ' || v_text, v_path || ' == ' || v_literal));
       when v_filter ->> 'op' in ('>', '>=', '<', '<=') then
         v_clauses := v_clauses || format('(%s %s %s)', v_path, v_filter ->> 'op', coalesce(v_literal, v_text));

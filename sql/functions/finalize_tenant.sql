@@ -22,11 +22,7 @@ begin
   perform tally.fold_tenant(p_tenant);
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
   v_current := tally.period_start(now(), v_unit, v_tenant.time_zone, v_tenant.week_start);
-  v_start := case v_unit
-    when 'day' then v_tenant.days_finalized_to
-    when 'week' then v_tenant.weeks_finalized_to
-    else v_tenant.months_finalized_to
-  end;
+  v_start := tally.finalized_to(v_tenant, p_period_type);
   while v_start < v_current and periods < p_limit
   loop
     -- Skip to the next period that holds anything.

@@ -30,7 +30,7 @@ begin
         v_folded := 0;
       end;
       commit;
-      exit when v_folded = 0;
+      exit when v_folded < 20000;
     end loop;
   end loop;
   perform tally.job_finish(v_run, tenants, deltas, 0, v_error);

@@ -50,12 +50,14 @@ begin
   added as (
     insert into tally.summaries as s (
       tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-      value_max, actors, updated_at
+      value_max, actors, updated_at, revision
     )
     select
       p_tenant, p.period_type, p.period_start, q.event_type, sum(q.event_count)::bigint,
       sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min), max(q.value_max),
-      public.hll_union_agg(q.actors), v_locked_at
+      public.hll_union_agg(q.actors), v_locked_at,
+      -- Nothing was a final figure too, if finalize has passed there.
+      1 + (p.period_start < tally.finalized_to(v_tenant, p.period_type))::integer
     from quarters as q
     join periods as p on p.quarter_hour = q.quarter_hour
     group by p.period_type, p.period_start, q.event_type

@@ -1,5 +1,7 @@
--- Keeps the house: weekly partitions four weeks ahead, the default partition drained, events and
--- quarter hours past their retention removed, old run records too. May be run at any time.
+-- Keeps the house: weekly partitions four weeks ahead, weeks of 10,000 events and more moved out of
+-- the default partition, events and quarter hours past their retention removed, old run records
+-- too. Sparse weeks stay in the default partition: 2,400 of them, one event each since 1980, would
+-- slow down everybody's queries. May be run at any time.
 create procedure tally.maintain(
   inout partitions integer default 0, inout moved bigint default 0,
   inout dropped integer default 0, inout removed bigint default 0
@@ -24,8 +26,10 @@ begin
   for v_at in
     select generate_series(now(), now() + interval '4 weeks', interval '1 week')
     union
-    select distinct date_bin('7 days', e.occurred_at, timestamptz '2001-01-01 00:00:00+00')
+    select date_bin('7 days', e.occurred_at, timestamptz '2001-01-01 00:00:00+00') as week
     from tally.events_default as e
+    group by week
+    having count(*) >= 10000 or max(e.occurred_at) > now() - interval '2 weeks'
   loop
     begin
       moved := moved + tally.partition_create(v_at);
@@ -34,6 +38,7 @@ begin
       raise warning '%', v_error;
     end;
     commit;
+    exit when v_error is not null;
   end loop;
   select count(*) - v_before into partitions
   from pg_catalog.pg_inherits where inhparent = 'tally.events'::regclass;
@@ -63,6 +68,10 @@ begin
       exit when v_removed = 0;
     end loop;
   end loop;
+  -- An aborted move has used up a number that readers in a repeatable-read transaction look at.
+  if tally.moves_made() < (select m.last_value from tally.event_moves_move_id_seq as m where m.is_called) then
+    insert into tally.event_moves (partition_name, event_count) values ('none', 0);
+  end if;
   delete from tally.job_runs where started_at < now() - interval '30 days';
   delete from tally.rate_buckets where updated_at < now() - interval '1 day';
   perform tally.job_finish(v_run, cardinality(v_tenants), moved + removed, 0, v_error);
@@ -72,4 +81,4 @@ $$;
 alter procedure tally.maintain owner to tally_owner;
 revoke all on procedure tally.maintain from public;
 comment on procedure tally.maintain is
-  'Makes partitions four weeks ahead, drains the default partition, removes what is past its retention, prunes run records; returns new partitions, moved events, dropped partitions and removed rows.';
+  'Makes partitions four weeks ahead, drains full weeks from the default partition, removes what is past its retention, prunes run records; returns new partitions, moved events, dropped partitions and removed rows.';

@@ -1,10 +1,14 @@
 -- How often have events moved out of the default partition, as of now? Volatile, so that it looks
--- with a snapshot of its own, unlike tally.moves_seen.
+-- with a snapshot of its own, unlike tally.moves_seen. A repeatable-read transaction has but one
+-- snapshot: there it looks at the sequence, which belongs to none.
 create function tally.moves_made() returns bigint
 language plpgsql volatile security definer
 set search_path = ''
 as $$
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return (select case when s.is_called then s.last_value else 0 end from tally.event_moves_move_id_seq as s);
+  end if;
   return (select coalesce(max(m.move_id), 0) from tally.event_moves as m);
 end
 $$;

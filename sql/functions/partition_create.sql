@@ -3,11 +3,11 @@
 -- already, readers and writers wait until it is done, since a query that was planned before and
 -- takes its snapshot after would miss the events that moved (seen in 1 of 3 runs of the race test).
 -- The opposite, a snapshot from before with a plan from after, is what tally.event_moves is for.
--- Gives up after 5 seconds of waiting for others.
+-- Gives up after 200 ms of waiting for others, because everyone else queues behind it meanwhile.
 create function tally.partition_create(p_at timestamptz) returns bigint
 language plpgsql volatile strict security definer
 set search_path = ''
-set lock_timeout = '5s'
+set lock_timeout = '200ms'
 as $$
 declare
   v_from timestamptz := date_bin('7 days', p_at, timestamptz '2001-01-01 00:00:00+00');
@@ -45,4 +45,4 @@ $$;
 alter function tally.partition_create owner to tally_owner;
 revoke all on function tally.partition_create from public;
 comment on function tally.partition_create is
-  'Makes the weekly partition of tally.events that holds the instant, unless it exists; returns how many events moved there from the default partition. 55P03 if others keep the table busy for 5 seconds.';
+  'Makes the weekly partition of tally.events that holds the instant, unless it exists; returns how many events moved there from the default partition. 55P03 if others keep the table busy for 200 ms.';

@@ -5,7 +5,7 @@
 create function tally.partition_drop_expired() returns integer
 language plpgsql volatile security definer
 set search_path = ''
-set lock_timeout = '5s'
+set lock_timeout = '200ms'
 as $$
 declare
   v_partition record;
@@ -44,4 +44,4 @@ $$;
 alter function tally.partition_drop_expired owner to tally_owner;
 revoke all on function tally.partition_drop_expired from public;
 comment on function tally.partition_drop_expired is
-  'Drops the weekly partitions in which every tenant''s events are past their retention; returns how many. 55P03 if others keep the table busy for 5 seconds.';
+  'Drops the weekly partitions in which every tenant''s events are past their retention; returns how many. 55P03 if others keep the table busy for 200 ms.';

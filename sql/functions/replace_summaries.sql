@@ -51,12 +51,14 @@ begin
   get diagnostics v_emptied = row_count;
   insert into tally.summaries as s (
     tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-    value_max, actors, updated_at
+    value_max, actors, updated_at, revision
   )
   select
     p_tenant, p_period_type, r.period_start, r.metric, r.event_count, r.value_count, r.value_sum,
-    r.value_min, r.value_max, r.actors, v_locked_at
+    r.value_min, r.value_max, r.actors, v_locked_at,
+    1 + (r.period_start < tally.finalized_to(t, p_period_type))::integer
   from unnest(p_rows) as r
+  join tally.tenants as t on t.tenant_id = p_tenant
   on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
     event_count = excluded.event_count,
     value_count = excluded.value_count,

@@ -1,5 +1,5 @@
--- The summaries of the days, weeks or months that begin in a range of local dates, one row a period
--- and event type, with what an invoice needs to know: whether the figure is final, the moment it
+-- The summaries of the days, weeks or months that begin in a range of local dates (p_from included,
+-- p_to not), one row a period and event type, at most 100,000, with what an invoice needs to know: whether the figure is final, the moment it
 -- holds for, and its revision. For one metric, periods without events come as 0. Live: includes
 -- what is not folded yet. Cost: a row a period and type.
 create function api.summary_list(
@@ -27,6 +27,7 @@ declare
   v_finalized_to timestamptz;
   v_starts timestamptz[];
   v_boundaries timestamptz[];
+  v_rows bigint;
 begin
   if p_period_type not in ('day', 'week', 'month') then
     raise exception using
@@ -37,19 +38,22 @@ begin
     raise exception using
       errcode = 'TY400', column = 'from', message = 'periods lie between 1980-01-01 and 2200-01-01';
   end if;
+  perform tally.check_query(
+    v_tenant, tally.day_start(p_from, v_zone), tally.day_start(p_to, v_zone), p_measure);
   v_first := tally.first_date(p_from, p_period_type, v_tenant.week_start);
+  if v_first < p_from then
+    v_first := tally.next_date(v_first, p_period_type);
+  end if;
+  if v_first >= p_to then
+    return;
+  end if;
   v_from := tally.day_start(v_first, v_zone);
   v_to := tally.day_start(
-    tally.next_date(tally.first_date(greatest(p_to - 1, p_from), p_period_type, v_tenant.week_start), p_period_type),
+    tally.next_date(tally.first_date(p_to - 1, p_period_type, v_tenant.week_start), p_period_type),
     v_zone);
-  perform tally.check_query(v_tenant, tally.day_start(p_from, v_zone), tally.day_start(p_to, v_zone), p_measure);
   select b.starts, b.boundaries into v_starts, v_boundaries
   from tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start) as b;
-  v_finalized_to := case p_period_type
-    when 'day' then v_tenant.days_finalized_to
-    when 'week' then v_tenant.weeks_finalized_to
-    else v_tenant.months_finalized_to
-  end;
+  v_finalized_to := tally.finalized_to(v_tenant, p_period_type::tally.period_type);
   return query
   select
     m.metric,
@@ -91,7 +95,14 @@ begin
           and d.quarter_hour < v_boundaries[b.bucket + 1]) as final
   ) as f
   where m.metric is not null
-  order by b.bucket, m.metric;
+  order by b.bucket, m.metric
+  limit 100001;
+  get diagnostics v_rows = row_count;
+  if v_rows > 100000 then
+    raise exception using
+      errcode = 'TY400', column = 'from', message = 'periods times event types is more than 100,000',
+      hint = 'Choose a shorter range or one metric.';
+  end if;
 end
 $$;
 alter function api.summary_list owner to tally_tenant;

@@ -20,6 +20,7 @@ declare
   v_from timestamptz;
   v_to timestamptz;
   v_unit text;
+  v_chunk_end timestamptz;
   v_boundaries timestamptz[];
 begin
   select * into v_tenant from tally.tenants where tenant_id = p_tenant;
@@ -41,16 +42,24 @@ begin
       v_from := tally.period_ceiling(v_first, v_unit, v_tenant.time_zone, v_tenant.week_start);
     end if;
     v_to := tally.period_ceiling(v_last, v_unit, v_tenant.time_zone, v_tenant.week_start);
-    continue when v_from >= v_to;
-    if v_unit = 'quarter_hour' then
-      select array_agg(at) into v_boundaries from generate_series(v_from, v_to, interval '15 minutes') as at;
-    else
-      select b.boundaries into v_boundaries
-      from tally.timeline_buckets(v_from, v_to, v_unit, v_tenant.time_zone, v_tenant.week_start) as b;
-    end if;
-    return query
-    select *
-    from tally.period_differences(p_tenant, v_unit::tally.period_type, v_boundaries);
+    -- A year at a time, so that neither the boundaries nor the totals grow without bound.
+    while v_from < v_to
+    loop
+      v_chunk_end := least(v_to, tally.period_ceiling(
+        v_from + interval '365 days', v_unit, v_tenant.time_zone, v_tenant.week_start));
+      if v_unit = 'quarter_hour' then
+        select array_agg(at) into v_boundaries
+        from generate_series(v_from, v_chunk_end, interval '15 minutes') as at;
+      else
+        select b.boundaries into v_boundaries
+        from tally.timeline_buckets(
+          v_from, v_chunk_end, v_unit, v_tenant.time_zone, v_tenant.week_start) as b;
+      end if;
+      return query
+      select *
+      from tally.period_differences(p_tenant, v_unit::tally.period_type, v_boundaries);
+      v_from := v_chunk_end;
+    end loop;
   end loop;
 end
 $$;

@@ -51,19 +51,6 @@ comment on schema api is 'pgtally: the functions that clients execute.';
 alter default privileges for role tally_owner revoke execute on functions from public;
 alter default privileges for role tally_tenant revoke execute on functions from public;
 
-do $$
-begin
-  execute format('revoke create, temporary on database %I from public', current_database());
-  execute format('grant connect on database %I to tally_service, tally_jobs, tally_bi', current_database());
-  execute format('alter role tally_service in database %I set statement_timeout = ''30s''', current_database());
-  execute format('alter role tally_service in database %I set lock_timeout = ''5s''', current_database());
-  execute format('alter role tally_service in database %I set idle_in_transaction_session_timeout = ''30s''', current_database());
-  execute format('alter role tally_service in database %I set jit = off', current_database());
-  execute format('alter role tally_jobs in database %I set lock_timeout = ''60s''', current_database());
-  execute format('alter role tally_jobs in database %I set jit = off', current_database());
-end
-$$;
-
 grant usage on schema tally to tally_tenant, tally_bi;
 grant usage on schema api to tally_service, tally_tenant, tally_jobs;
 
@@ -73,11 +60,10 @@ create function tally.current_tenant() returns uuid
 language sql stable parallel safe
 as $$
   select case
-    when session_user::text like 'bi\_%' then
-      case when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid end
-    else nullif(current_setting('tally.tenant_id', true), '')::uuid
+    when current_user = 'tally_tenant' then nullif(current_setting('tally.tenant_id', true), '')::uuid
+    when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid
   end
 $$;
 comment on function tally.current_tenant() is
-  'The tenant that row security shows: for a BI login the one in its name, whatever it sets; otherwise the setting tally.tenant_id, which the api functions make for the transaction. NULL shows no row.';
+  'The tenant that row security shows: inside an api function the setting tally.tenant_id, which it makes for the transaction; for a BI login the tenant in its name, whatever it sets. NULL, and so no row, for everyone else.';
 grant execute on function tally.current_tenant() to tally_tenant, tally_bi;

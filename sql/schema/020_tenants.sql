@@ -38,7 +38,10 @@ create table tally.api_keys (
   key_prefix text not null unique,
   key_hash bytea not null unique check (length(key_hash) = 32),
   scopes text[] not null check (scopes <@ array['ingest', 'read', 'admin'] and cardinality(scopes) > 0),
-  rate_limits_per_minute jsonb not null default '{}',
+  rate_limits_per_minute jsonb not null default '{}' check (
+    jsonb_typeof(rate_limits_per_minute) = 'object'
+    and not rate_limits_per_minute
+      @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'),
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   revoked_at timestamptz,
@@ -50,7 +53,7 @@ comment on table tally.api_keys is
 comment on column tally.api_keys.key_prefix is 'The public start of the key, by which people recognise it.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is
-  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, analytics, summaries, tenants).';
+  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, analytics, summaries, tenants); 0 refuses all.';
 create index api_keys_tenant_id on tally.api_keys (tenant_id);
 
 alter table tally.api_keys enable row level security;

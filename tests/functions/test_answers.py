@@ -50,7 +50,7 @@ questions = st.tuples(
     st.none() | offsets, st.none() | offsets, st.sampled_from(MEASURES),
     st.sampled_from([[], ["view"], ["sale", "view"], ["absent"]]),
     st.sampled_from([None, "bob", "nobody"]),
-    st.sampled_from([None, ("n", "=", "5"), ("n", ">", "5"), ("s", "!=", "a"), ("s", "=", "b")]),
+    st.sampled_from([None, ("n", "=", "5"), ("n", ">", "5"), ("s", "!=", "a"), ("n", "!=", "5"), ("s", "=", "b")]),
     st.sampled_from(["hour", "day", "week", "month"]), st.sampled_from(["", *ZONES]), st.booleans(),
 )  # fmt: skip
 
@@ -183,9 +183,9 @@ def check_summaries(db, tenant, zone, week_start, stored) -> None:
         rows = db.execute(
             """
             select metric, period_start, event_count, value_sum, value_min, value_max, unique_actors
-            from api.summary_list(%s, %s, %s, %s)
+            from api.summary_list(%s, %s, api.period_first(%s, %s, %s), %s)
             """,
-            (tenant, unit, first, last),
+            (tenant, unit, tenant, unit, first, last),
         ).fetchall()
         expected = {}
         for event in stored.values():
@@ -305,3 +305,35 @@ def test_filters_cannot_be_broken_out_of(db, new_tenant):
                 "select total from api.event_count(%s, p_filters => %s)", (tenant, filters)
             ).fetchone()
             assert total == (1 if key == value else 0), (key, value)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "wanted"),
+    [
+        ("!=", "5", {7, "x", "5.0", None, "missing", "list", True}), ("!=", "x", {7, 5, "5", "5.0", None, "missing", "list", True}),
+        ("!=", "true", {7, 5, "5", "x", "5.0", None, "missing", "list"}),
+        ("=", "5", {5, "5"}), ("=", "null", {None}), ("=", "true", {True}), (">", "5", {7}), ("<=", "7", {7, 5, "list"}),
+        ("=", "1", {"list"}), (">", "a", {"x"}),
+    ],
+)  # fmt: skip
+def test_filters_compare_values_of_every_kind(db, new_tenant, operator, value, wanted):
+    tenant = new_tenant()
+    kinds = [7, 5, "5", "x", "5.0", None, "missing", "list", True]
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    for number, kind in enumerate(kinds):
+        data = (
+            {"missing": (), "list": (("k", [1, 2]),)}.get(kind, (("k", kind),))
+            if isinstance(kind, str)
+            else (("k", kind),)
+        )
+        ingest(db, tenant, [Event(at, UUID(int=number), f"kind {number}", None, None, data)])
+    filters = json.dumps([{"key": "k", "op": operator, "value": value}])
+    rows = db.execute(
+        "select event_type from api.event_by_type(%s, p_filters => %s)", (tenant, filters)
+    ).fetchall()
+    got = {number for number in range(len(kinds)) if (f"kind {number}",) in rows}
+    assert got == {
+        n
+        for n, kind in enumerate(kinds)
+        if any(kind == w and type(kind) is type(w) for w in wanted)
+    }

@@ -19,8 +19,12 @@ def one(db, text, *arguments):
 def summary(db, tenant, on, unit="day"):
     return one(
         db,
-        "select value, final, revision from api.summary_list(%s, %s, %s, %s, 'a')",
-        tenant, unit, on, on + DAY,
+        """
+        select s.value, s.final, s.revision
+        from api.period_first(%s, %s, %s) as first
+        cross join lateral api.summary_list(%s, %s, first, first + 1, 'a') as s
+        """,
+        tenant, unit, on, tenant, unit,
     )  # fmt: skip
 
 
@@ -177,12 +181,123 @@ def test_events_without_a_partition_wait_in_the_default_and_move_without_loss(db
         [Event(datetime(2001, 1, 1, tzinfo=UTC) + n * DAY, UUID(int=n), "a") for n in range(20)],
     )
     assert one(db, "select count(*) from tally.events_default") == (20,)
-    partitions, moved, _, _ = one(db, "call tally.maintain()")
-    assert (partitions, moved) == (3, 20)
+    for week in range(3):
+        one(
+            db,
+            "select tally.partition_create(%s)",
+            datetime(2001, 1, 1, tzinfo=UTC) + 7 * week * DAY,
+        )
     assert one(db, "select count(*) from tally.events_default") == (0,)
     assert one(db, "select count(*) from tally.events") == (20,)
-    assert one(db, "call tally.maintain()") == (0, 0, 0, 0)
     assert ingest(db, tenant, [Event(datetime(2001, 1, 1, tzinfo=UTC), UUID(int=0), "a")]) == (0, 1)
+
+
+def test_maintain_moves_full_weeks_only_so_that_nobody_can_make_thousands_of_partitions(
+    db, new_tenant
+):
+    tenant = new_tenant()
+    full = datetime(2001, 1, 1, tzinfo=UTC)
+    ingest(
+        db, tenant, [Event(full + timedelta(seconds=n), UUID(int=n), "a") for n in range(10_000)]
+    )
+    ingest(db, tenant, [Event(full + 7 * n * DAY, UUID(int=n), "a") for n in range(1, 500)])
+    ingest(db, tenant, [Event(NOW - 8 * DAY, UUID(int=1), "a")])
+    assert one(db, "call tally.maintain()") == (2, 10_001, 0, 0)
+    assert one(db, "call tally.maintain()") == (0, 0, 0, 0)
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+
+
+def test_maintain_gives_up_at_once_when_the_table_is_busy_and_does_it_next_time(
+    db, dsn, new_tenant
+):
+    ingest(db, new_tenant(), [Event(NOW - 8 * DAY, UUID(int=1), "a")])
+    with psycopg.connect(dsn) as reader:
+        reader.execute("select count(*) from tally.events")
+        started = datetime.now(UTC)
+        assert one(db, "call tally.maintain()")[1] == 0
+        assert datetime.now(UTC) - started < timedelta(seconds=2)
+        assert one(db, "select status from tally.job_runs order by job_run_id desc limit 1") == (
+            "failed",
+        )
+    assert one(db, "call tally.maintain()")[1] == 1
+
+
+def test_an_aborted_move_does_not_alarm_readers_for_ever(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 8 * DAY, UUID(int=1), "a")])
+    with psycopg.connect(dsn) as aborted:
+        assert aborted.execute(
+            "select tally.partition_create(now() - interval '8 days')"
+        ).fetchone() == (1,)
+        aborted.rollback()
+    db.execute("call tally.maintain()")
+    with psycopg.connect(dsn) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        question = "select count(*) from api.event_page(%s)"
+        assert reader.execute(question, (tenant,)).fetchone() == (1,)
+
+
+def test_nothing_that_was_final_starts_a_new_revision_when_an_event_comes(db, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=1), "b")])
+    db.execute("call tally.finalize('day')")
+    on = (NOW - 3 * DAY).date()
+    assert summary(db, tenant, on) == (0, True, 1)
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=2), "a")])
+    db.execute("call tally.finalize('day')")
+    assert summary(db, tenant, on) == (1, True, 2)
+    assert db.execute(
+        "select metric, event_count from api.summary_changes(%s)", (tenant,)
+    ).fetchall() == [("a", 1)]
+
+
+def test_pages_of_summaries_neither_overlap_nor_miss_a_period(db, new_tenant):
+    tenant = new_tenant("UTC", 3)
+    ingest(
+        db,
+        tenant,
+        [Event(datetime(2024, 1, 1, tzinfo=UTC) + n * DAY, UUID(int=n), "a") for n in range(200)],
+    )
+    for unit in ("day", "week", "month"):
+        whole = db.execute(
+            "select period_on, value from api.summary_list(%s, %s, '2023-12-01', '2024-09-01', 'a')",
+            (tenant, unit),
+        ).fetchall()
+        parts = []
+        at = datetime(2023, 12, 1).date()
+        while at < datetime(2024, 9, 1).date():
+            following = min(at + timedelta(days=17), datetime(2024, 9, 1).date())
+            parts += db.execute(
+                "select period_on, value from api.summary_list(%s, %s, %s, %s, 'a')",
+                (tenant, unit, at, following),
+            ).fetchall()
+            at = following
+        assert parts == whole
+        assert sum(value for _, value in whole) == 200
+    assert (
+        db.execute(
+            "select * from api.summary_list(%s, 'month', '2024-03-20', '2024-03-20', 'a')",
+            (tenant,),
+        ).fetchall()
+        == []
+    )
+
+
+def test_verify_works_through_decades(db, new_tenant):
+    tenant = new_tenant("America/New_York")
+    ingest(
+        db,
+        tenant,
+        [
+            Event(datetime(year, 7, 1, tzinfo=UTC), UUID(int=year), "a")
+            for year in (1981, 2000, 2024)
+        ],
+    )
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    db.execute("call tally.fold()")
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    db.execute("update tally.summaries set event_count = 2")
+    assert len(db.execute("select * from tally.verify(%s)", (tenant,)).fetchall()) == 12
 
 
 def test_partitions_are_made_four_weeks_ahead(db):

@@ -3,11 +3,15 @@
 import importlib
 import pkgutil
 import re
+from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 import service
+from tests.brute_force import Event, ingest
 
 SCHEMAS = "('tally', 'api')"
 
@@ -54,7 +58,7 @@ def test_every_security_definer_function_has_an_empty_search_path(db):
     assert found == []
 
 
-def test_every_function_that_takes_a_tenant_first_is_strict_except_those_that_need_null(db):
+def test_every_function_that_takes_a_tenant_first_is_strict(db):
     found = rows(
         db,
         """
@@ -63,7 +67,7 @@ def test_every_function_that_takes_a_tenant_first_is_strict_except_those_that_ne
           and p.proargnames[1] = 'p_tenant' and not p.proisstrict
         """,
     )
-    assert found == ["key_create"]
+    assert found == []
 
 
 def test_every_function_table_and_view_has_a_comment(db):
@@ -137,6 +141,47 @@ def test_the_service_login_has_no_right_on_any_table(service_dsn, db):
             connection.execute("call tally.fold()")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("set role tally_owner")
+
+
+def test_the_service_login_makes_no_admin_key(service_dsn, new_tenant):
+    with psycopg.connect(service_dsn, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select * from tally.admin_key_create('x')")
+        made = connection.execute("select * from api.key_create(null, 'x', array['admin'])")
+        assert made.fetchall() == []
+
+
+def test_a_bi_login_sees_its_tenant_whatever_it_sets(dsn, db, new_tenant):
+    mine, other = new_tenant(), new_tenant()
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    ingest(db, mine, [Event(at, UUID(int=1), "mine")])
+    ingest(db, other, [Event(at, UUID(int=2), "other")])
+    db.execute("select tally.fold_tenant(%s)", (mine,))
+    question = "select distinct event_type from tally.period_summaries"
+    for name, sees in ((f"bi_{mine.hex}_test", [("mine",)]), (f"metabase_{mine.hex[:8]}", [])):
+        db.execute(f"create role {name} login password 'x' in role tally_bi".encode())
+        try:
+            with psycopg.connect(
+                make_conninfo(dsn, user=name, password="x"), autocommit=True
+            ) as bi:
+                assert bi.execute(question).fetchall() == sees
+                for setting in (
+                    f"set tally.tenant_id = '{other}'",
+                    f"set session tally.tenant_id to '{other}'",
+                ):
+                    bi.execute(setting.encode())
+                    assert bi.execute(question).fetchall() == sees
+                for forbidden in (
+                    "set role tally_tenant", "set role tally_owner", "select * from tally.events",
+                    "select * from tally.api_keys", f"select api.event_count('{other}')",
+                    "delete from tally.summaries", "create table public.x ()", "create temp table x ()",
+                    "select tally.act_for(gen_random_uuid())", "select * from tally.events_default",
+                    f"select tally.fold_tenant('{mine}')", "select event_retention from tally.tenants",
+                ):  # fmt: skip
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        bi.execute(forbidden.encode())
+        finally:
+            db.execute(f"drop role {name}".encode())
 
 
 def test_every_statement_of_the_service_is_one_call_that_its_login_may_make(service_dsn):
