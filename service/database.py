@@ -1,6 +1,7 @@
 """The one way to the database: a pool, and one statement a request in its own transaction."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from service.problems import unavailable
 from service.settings import Settings
 
+# An outage is told by 503 and by /health/ready; the pool would add a line for each attempt.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 RETRIED = frozenset({"40001", "40P01"})
 
 

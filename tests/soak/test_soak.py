@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -152,7 +153,10 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_c
             time.sleep(chance.uniform(5, 15))
             if chance.random() < 0.3:
                 pid = int((cluster.data / "postmaster.pid").read_text().split()[0])
-                os.kill(pid, signal.SIGKILL)
+                children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+                for process in (pid, *map(int, children.stdout.split())):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
                 figures["server killed"] += 1
                 # The port has to stay the same, as it does on a real server.
                 wait_for(lambda: not _in_use(port), 30)
