@@ -24,6 +24,11 @@ soak:
 	@sh service/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak
 
+# Ingest against COPY and reads against `select 1`; prints ratios.
+bench:
+	@sh service/bootstrap.sh test
+	@.venv/bin/python -m bench.ingest
+
 remove:
 	@.venv/bin/pgtally remove
 
