@@ -7,7 +7,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from service import actors, events, health, openapi, problems, queries, settings, tenants
+from service import actors, events, health, metrics, openapi, problems, queries, settings, tenants
 from service.database import Database
 from service.keys import Keys
 from service.middleware import Gate
@@ -41,6 +41,7 @@ def create_app(config: settings.Settings) -> Litestar:
             actors.export_events,
             health.live,
             health.ready,
+            metrics.metrics,
         ],
         middleware=[Gate(Keys(database, config.key_cache_seconds), RateLimit(database, config))],
         dependencies={

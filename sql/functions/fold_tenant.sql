@@ -31,22 +31,6 @@ begin
     from taken
     group by quarter_hour, event_type
   ),
-  days as (
-    select quarter_hour, tally.local_date(quarter_hour, v_tenant.time_zone) as on_day
-    from (select distinct quarter_hour from quarters) as q
-  ),
-  periods as (
-    select
-      quarter_hour,
-      unnest(enum_range(null::tally.period_type)) as period_type,
-      unnest(array[
-        quarter_hour,
-        tally.day_start(on_day, v_tenant.time_zone),
-        tally.day_start(tally.first_date(on_day, 'week', v_tenant.week_start), v_tenant.time_zone),
-        tally.day_start(tally.first_date(on_day, 'month', v_tenant.week_start), v_tenant.time_zone)
-      ]) as period_start
-    from days
-  ),
   added as (
     insert into tally.summaries as s (
       tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
@@ -59,7 +43,18 @@ begin
       -- Nothing was a final figure too, if finalize has passed there.
       1 + (p.period_start < tally.finalized_to(v_tenant, p.period_type))::integer
     from quarters as q
-    join periods as p on p.quarter_hour = q.quarter_hour
+    -- Lateral, so that the cost is linear whatever the planner thinks of a CTE's size: joining
+    -- periods computed apart once took a nested loop, and a minute.
+    cross join lateral tally.local_date(q.quarter_hour, v_tenant.time_zone) as on_day
+    cross join lateral (
+      values
+        ('quarter_hour'::tally.period_type, q.quarter_hour),
+        ('day', tally.day_start(on_day, v_tenant.time_zone)),
+        ('week', tally.day_start(
+          tally.first_date(on_day, 'week', v_tenant.week_start), v_tenant.time_zone)),
+        ('month', tally.day_start(
+          tally.first_date(on_day, 'month', v_tenant.week_start), v_tenant.time_zone))
+    ) as p (period_type, period_start)
     group by p.period_type, p.period_start, q.event_type
     on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
       event_count = s.event_count + excluded.event_count,

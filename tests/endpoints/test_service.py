@@ -481,7 +481,7 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
         "/tenants", "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
-        "/health/live", "/health/ready", "/summaries/changes", "/events/export",
+        "/metrics", "/health/live", "/health/ready", "/summaries/changes", "/events/export",
         "/actors/{actor_id}", "/actors/{actor_id}/events",
     }  # fmt: skip
     assert all(
@@ -501,6 +501,22 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
         "groupBy",
         "data",
     }
+
+
+def test_metrics_are_for_the_installation_and_show_jobs_and_backlog(service, client, db):
+    problem(client.get("/metrics"), 403)
+    client.post("/events", json={"type": "a"})
+    db.execute("call tally.fold()")
+    response = service.admin.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = dict(line.rsplit(" ", 1) for line in response.text.splitlines() if line[0] != "#")
+    assert float(lines["pgtally_deltas_waiting"]) == 0
+    assert float(lines["pgtally_partitions_ahead"]) >= 4
+    assert float(lines["pgtally_healed_summaries_30d"]) == 0
+    age = datetime.now(UTC).timestamp() - float(
+        lines['pgtally_job_last_success_timestamp_seconds{job="fold"}']
+    )
+    assert -1 < age < 30
 
 
 def test_what_does_not_exist_is_a_problem_too(service):

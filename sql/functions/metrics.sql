@@ -1,0 +1,40 @@
+-- The figures that monitoring watches, one row each: name, label, value. Counted up to a bound, so
+-- that asking costs milliseconds whatever the backlog.
+create function api.metrics()
+returns table (name text, label text, value double precision)
+language plpgsql stable security definer
+set search_path = ''
+as $$
+begin
+  return query
+  select 'deltas_waiting', '', count(*)::double precision
+  from (select from tally.summary_deltas limit 1000000) as d
+  union all
+  select 'default_partition_events', '', count(*)::double precision
+  from (select from tally.events_default limit 100000) as e
+  union all
+  select 'partitions_ahead', '', count(*)::double precision
+  from pg_catalog.pg_inherits as i
+  join pg_catalog.pg_class as c on c.oid = i.inhrelid
+  where i.inhparent = 'tally.events'::regclass
+    and c.relname > 'events_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')
+    and c.relname <> 'events_default'
+  union all
+  select 'healed_summaries_30d', '', coalesce(sum(r.healed_count), 0)::double precision
+  from tally.job_runs as r
+  union all
+  select 'job_last_success_timestamp_seconds', r.job, extract(epoch from max(r.finished_at))::double precision
+  from tally.job_runs as r
+  where r.status = 'done'
+  group by r.job
+  union all
+  select 'job_failures_30d', r.job, (count(*) filter (where r.status <> 'done' and r.finished_at is not null))::double precision
+  from tally.job_runs as r
+  group by r.job;
+end
+$$;
+alter function api.metrics owner to tally_owner;
+revoke all on function api.metrics from public;
+grant execute on function api.metrics to tally_service;
+comment on function api.metrics is
+  'Figures for monitoring: backlog, default partition, partitions ahead, healed summaries, and when each job last succeeded.';
