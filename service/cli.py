@@ -226,7 +226,14 @@ def doctor_command(dsn: str) -> None:
 
 
 def main() -> None:
-    cli()
+    """The entry point: what the database refuses is said in a line, not in a traceback."""
+    try:
+        cli()
+    except psycopg.Error as error:
+        click.echo(f"Error: {str(error).splitlines()[0] if str(error) else error!r}", err=True)
+        if error.sqlstate in ("42P01", "3F000"):
+            click.echo("This database has no pgtally, or an older one: pgtally migrate", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,23 @@ declare
   v_tenant tally.tenants;
   v_deltas integer;
   v_locked_at timestamptz;
+  v_last bigint;
 begin
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
   v_locked_at := clock_timestamp();
+  -- By range: deleting `in (select ... limit)` is quadratic in a nested loop, which the planner
+  -- prefers while it takes this queue for empty. A delta with a smaller number that commits later
+  -- waits for the next fold.
+  select max(o.delta_id) into v_last
+  from (
+    select d.delta_id from tally.summary_deltas as d
+    where d.tenant_id = p_tenant
+    order by d.delta_id
+    limit p_limit
+  ) as o;
   with taken as (
     delete from tally.summary_deltas as d
-    where d.tenant_id = p_tenant
-      and d.delta_id in (
-        select o.delta_id from tally.summary_deltas as o
-        where o.tenant_id = p_tenant
-        order by o.delta_id
-        limit p_limit)
+    where d.tenant_id = p_tenant and d.delta_id <= v_last
     returning *
   ),
   quarters as (

@@ -9,6 +9,8 @@ create function tally.replace_summaries(
 returns integer
 language plpgsql volatile strict
 set search_path = ''
+-- The planner cannot know how many rows p_rows has; a nested loop would be quadratic in it.
+set enable_nestloop = off
 as $$
 declare
   v_locked_at timestamptz := clock_timestamp();

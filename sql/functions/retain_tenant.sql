@@ -10,6 +10,7 @@ as $$
 declare
   v_tenant tally.tenants;
   v_events bigint;
+  v_last timestamptz;
   v_quarter_hours bigint;
 begin
   update tally.tenants
@@ -20,26 +21,35 @@ begin
       now() - quarter_hour_retention - interval '1 day', 'day', time_zone, week_start))
   where tenant_id = p_tenant
   returning * into v_tenant;
+  -- By range, as in fold_tenant.
+  select max(o.occurred_at) into v_last
+  from (
+    select e.occurred_at
+    from tally.events as e
+    where e.tenant_id = p_tenant and e.occurred_at < v_tenant.events_kept_from
+    order by e.occurred_at
+    limit p_limit
+  ) as o;
   delete from tally.events as e
   where e.tenant_id = p_tenant
     and e.occurred_at < v_tenant.events_kept_from
-    and (e.occurred_at, e.event_id) in (
-      select o.occurred_at, o.event_id
-      from tally.events as o
-      where o.tenant_id = p_tenant and o.occurred_at < v_tenant.events_kept_from
-      order by o.occurred_at
-      limit p_limit);
+    and e.occurred_at <= v_last;
   get diagnostics v_events = row_count;
+  select max(o.period_start) into v_last
+  from (
+    select s.period_start
+    from tally.summaries as s
+    where s.tenant_id = p_tenant
+      and s.period_type = 'quarter_hour'
+      and s.period_start < v_tenant.quarter_hours_kept_from
+    order by s.period_start
+    limit p_limit
+  ) as o;
   delete from tally.summaries as s
   where s.tenant_id = p_tenant
     and s.period_type = 'quarter_hour'
-    and (s.period_start, s.metric) in (
-      select o.period_start, o.metric
-      from tally.summaries as o
-      where o.tenant_id = p_tenant
-        and o.period_type = 'quarter_hour'
-        and o.period_start < v_tenant.quarter_hours_kept_from
-      limit p_limit);
+    and s.period_start < v_tenant.quarter_hours_kept_from
+    and s.period_start <= v_last;
   get diagnostics v_quarter_hours = row_count;
   return v_events + v_quarter_hours;
 end

@@ -312,3 +312,27 @@ def test_partitions_are_made_four_weeks_ahead(db):
     )
     # The default partition sorts after all dates.
     assert ahead == 5
+
+
+def test_folding_a_backlog_costs_the_same_a_delta_however_long_it_is(db, new_tenant):
+    """A plan made while the queue looked empty once made this quadratic: minutes for 60,000."""
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW, UUID(int=1), "a")])
+    db.execute("vacuum analyze tally.summary_deltas")
+    for _ in range(6):
+        db.execute("call tally.fold()")
+    db.execute("vacuum analyze tally.summary_deltas")
+    seconds = []
+    for count in (6_000, 60_000):
+        db.execute(
+            """
+            insert into tally.summary_deltas (tenant_id, quarter_hour, event_type, event_count, value_count)
+            select %s, date_bin('15 minutes', now(), timestamptz 'epoch') - n %% 5000 * interval '15 minutes', 'a', 1, 0
+            from generate_series(1, %s) as n
+            """,
+            (tenant, count),
+        )
+        started = datetime.now(UTC)
+        assert one(db, "call tally.fold()")[0] == count
+        seconds.append((datetime.now(UTC) - started).total_seconds())
+    assert seconds[1] < 30 * seconds[0] + 1
