@@ -97,6 +97,12 @@ def _tenant(connection: psycopg.Connection[Any], carrier: str) -> UUID:
     raise demo.DemoError(f"tenant {carrier} could not be made")
 
 
+def _say_result(connection: psycopg.Connection[Any], text: str) -> None:
+    started = time.monotonic()
+    row = connection.execute(text.encode()).fetchone()
+    say(f"{text}: {row[0] if row else 0:,} in {time.monotonic() - started:.1f} s")
+
+
 def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     """Makes a tenant for each airline and loads its flights; returns the tenants."""
     tenants = []
@@ -121,14 +127,12 @@ def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
             tenants.append({"name": carrier, "id": str(tenant)})
     seconds = time.monotonic() - started
     say(f"loaded {accepted:,} events in {seconds:.0f} s ({duplicates:,} were there already)")
-    for text in (
-        "call tally.fold()",
-        *(f"call tally.finalize('{t}')" for t in ("day", "week", "month")),
-    ):
-        started = time.monotonic()
-        row = connection.execute(text.encode()).fetchone()
-        say(f"{text}: {row[0]:,} in {time.monotonic() - started:.1f} s" if row else text)
+    # Autovacuum has had no time yet, and plans want statistics.
+    connection.execute("analyze tally.events, tally.summary_deltas")
+    _say_result(connection, "call tally.fold()")
     connection.execute("vacuum (analyze) tally.events, tally.summaries, tally.summary_deltas")
+    for period_type in ("day", "week", "month"):
+        _say_result(connection, f"call tally.finalize('{period_type}')")
     return tenants
 
 
