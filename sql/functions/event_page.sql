@@ -41,11 +41,7 @@ begin
     and (p_actor = '' or e.actor_id = p_actor)
   order by e.occurred_at, e.event_id
   limit p_limit;
-  if tally.moves_seen() <> tally.moves_made() then
-    raise exception using
-      errcode = '40001', message = 'events have moved to another partition meanwhile',
-      hint = 'Try again.';
-  end if;
+  perform tally.check_moves();
 end
 $$;
 alter function api.event_page owner to tally_tenant;

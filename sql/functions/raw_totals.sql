@@ -41,11 +41,7 @@ begin
     and (p_filter is null or e.data @@ p_filter)
     and (p_actor is null or e.actor_id = p_actor)
   group by 1, 2;
-  if tally.moves_seen() <> tally.moves_made() then
-    raise exception using
-      errcode = '40001', message = 'events have moved to another partition meanwhile',
-      hint = 'Try again.';
-  end if;
+  perform tally.check_moves();
 end
 $$;
 alter function tally.raw_totals owner to tally_owner;
