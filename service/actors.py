@@ -13,8 +13,8 @@ from litestar.response import Stream
 from msgspec import Meta
 
 from service import json
+from service.authentication import Caller
 from service.database import Database
-from service.keys import Caller
 from service.problems import FieldError, Problem
 from service.queries import split_query
 
@@ -34,7 +34,10 @@ ERASE = """
     erasure_id, done, event_count, first_occurred_at, last_occurred_at, day_count, requested_at,
     finished_at
   from api.actor_erase(
-    p_tenant => %(tenant)s::uuid, p_actor => %(actor)s::text, p_erasure => %(erasure)s::uuid)
+    p_tenant => %(tenant)s::uuid,
+    p_actor => %(actor)s::text,
+    p_erasure => %(erasure)s::uuid,
+    p_by => %(by)s::uuid)
 """
 NDJSON = "application/x-ndjson"
 
@@ -160,8 +163,15 @@ async def erase_actor(
     request: what is erased stays erased. Stop sending events of the actor first.
     """
     caller: Caller = request.scope["state"]["caller"]
-    parameters = {"tenant": caller.tenant, "actor": _checked(actor_id), "erasure": uuid4()}
+    parameters = {
+        "tenant": caller.tenant,
+        "actor": _checked(actor_id),
+        "erasure": uuid4(),
+        "by": caller.key_id,
+    }
     while True:
+        # Each step has the whole time that a request may take.
+        request.scope["state"]["extend"]()
         certificate = Certificate(*(await db.call(ERASE, parameters))[0])
         if certificate.done:
             return json.respond(certificate)

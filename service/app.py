@@ -1,34 +1,71 @@
 """The Litestar application."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
+import psycopg
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
 
-from service import actors, events, health, metrics, openapi, problems, queries, settings, tenants
+from service import (
+    actors,
+    edge,
+    events,
+    health,
+    keys,
+    metrics,
+    openapi,
+    problems,
+    queries,
+    settings,
+    tenants,
+)  # fmt: skip
+from service.authentication import Authentication
 from service.database import Database
-from service.keys import Keys
 from service.middleware import Gate
-from service.rate_limit import RateLimit
+from service.rate_limit import AddressLimit, RateLimit
+
+TELL_USES_SECONDS = 60
 
 
 def create_app(config: settings.Settings) -> Litestar:
     """An application with a pool of its own, which opens and closes with it."""
     database = Database(config)
+    addresses = AddressLimit(config.unauthenticated_per_minute)
+    authentication = Authentication(database, addresses, config.key_cache_seconds)
 
-    @asynccontextmanager
+    async def tell_uses() -> None:
+        while True:
+            await asyncio.sleep(TELL_USES_SECONDS)
+            with contextlib.suppress(psycopg.Error, problems.Problem):
+                await authentication.tell_uses()
+
+    @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
+        telling = asyncio.create_task(tell_uses())
         try:
             yield
         finally:
+            telling.cancel()
+            with contextlib.suppress(psycopg.Error, problems.Problem):
+                await authentication.tell_uses()
             await database.close()
 
     return Litestar(
         route_handlers=[
             tenants.create_tenant,
+            tenants.list_tenants,
+            tenants.get_tenant,
+            tenants.update_tenant,
+            keys.create_key,
+            keys.list_keys,
+            keys.rotate_key,
+            keys.revoke_key,
             events.create_event,
             events.create_events,
             queries.count_events,
@@ -43,7 +80,8 @@ def create_app(config: settings.Settings) -> Litestar:
             health.ready,
             metrics.metrics,
         ],
-        middleware=[Gate(Keys(database, config.key_cache_seconds), RateLimit(database, config))],
+        middleware=[Gate(authentication, addresses, RateLimit(database, config))],
+        cors_config=_cors(config.cors_origins),
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
             "max_body_bytes": Provide(lambda: config.max_body_bytes, sync_to_thread=False),
@@ -55,6 +93,24 @@ def create_app(config: settings.Settings) -> Litestar:
     )
 
 
-def from_environment() -> Litestar:
+def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Prefer",
+            "X-API-Key",
+        ],
+        expose_headers=[
+            "ETag", "RateLimit", "RateLimit-Policy", "Resolved-From", "Resolved-To", "Retry-After",
+            "X-Request-Id",
+        ],
+    )  # fmt: skip
+
+
+def from_environment() -> ASGIApp:
     """The factory that the server calls in each worker."""
-    return create_app(settings.load())
+    config = settings.load()
+    return edge.wrap(create_app(config), config)

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -249,6 +249,24 @@ def split_bulk(body: bytes, media_type: str) -> list[msgspec.Raw] | list[bytes]:
     if not 1 <= len(raws) <= MAX_EVENTS:
         raise Problem(400, f"a batch has 1 to {MAX_EVENTS:,} events, not {len(raws):,}")
     return raws
+
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+async def read_struct(
+    request: Request[Any, Any, Any], max_bytes: int, decoder: msgspec.json.Decoder[Shape]
+) -> Shape:
+    """The body of a small request as a struct; an absent one counts as `{}`. Raises Problem."""
+    body = await read_body(request, max_bytes) or b"{}"
+    try:
+        decoded = decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        detail, pointer = pointer_of(str(error))
+        raise Problem(400, "the body is not valid", [FieldError(detail, pointer)]) from error
+    if b"\\u0000" in body and "\0" in _all_text(msgspec.to_builtins(decoded)):
+        raise Problem(400, "the body is not valid", [FieldError("holds a NUL character")])
+    return decoded
 
 
 async def read_body(request: Request[Any, Any, Any], max_bytes: int) -> bytes:

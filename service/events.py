@@ -10,6 +10,7 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 
 from service import json
+from service.authentication import Caller
 from service.database import Database
 from service.decoding import (
     MAX_ERRORS,
@@ -21,7 +22,6 @@ from service.decoding import (
     split_bulk,
     utc_now,
 )
-from service.keys import Caller
 from service.problems import FieldError, Problem, of_database_error
 
 INGEST = """
@@ -101,7 +101,7 @@ async def create_event(
 
 @post(
     "/events/bulk",
-    opt={"scope": "ingest", "rate": "ingest", "body": Envelope},
+    opt={"scope": "ingest", "rate": "bulk", "body": Envelope},
     operation_id="createEvents",
     summary="Store up to 10,000 events",
     tags=["Events"],

@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problem details: one shape for everything that goes wrong."""
 
 import logging
-import secrets
 from http import HTTPStatus
 from typing import Any
 
@@ -96,22 +95,26 @@ def of_database_error(error: psycopg.Error) -> Problem:
     return Problem(500, "an unexpected error; it has been logged")
 
 
-def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
-    """The response for a problem, with the headers that the gate has collected."""
-    state = request.scope["state"]
-    request_id = state.get("request_id") or secrets.token_hex(8)
-    body = ProblemBody(
-        title=HTTPStatus(problem.status).phrase,
-        status=problem.status,
-        detail=problem.detail,
-        instance=f"urn:request:{request_id}",
-        errors=problem.errors,
+def encode(problem: Problem, request_id: str) -> bytes:
+    """The body of the response for a problem."""
+    return msgspec.json.encode(
+        ProblemBody(
+            title=HTTPStatus(problem.status).phrase,
+            status=problem.status,
+            detail=problem.detail,
+            instance=f"urn:request:{request_id}",
+            errors=problem.errors,
+        )
     )
+
+
+def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    """The response for a problem."""
     return Response(
-        msgspec.json.encode(body),
+        encode(problem, request.scope["state"]["request_id"]),
         status_code=problem.status,
         media_type="application/problem+json",
-        headers={"X-Request-Id": request_id, **state.get("headers", {}), **problem.headers},
+        headers=problem.headers,
     )
 
 

@@ -12,8 +12,8 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from service import json
+from service.authentication import Caller
 from service.database import Database
-from service.keys import Caller
 from service.problems import FieldError, Problem
 
 COUNT = """

@@ -1,30 +1,54 @@
-"""POST /tenants."""
+"""Tenants: make, list, change. For admin keys of the installation."""
 
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, post
+from litestar import Request, Response, get, patch, post
 from litestar.datastructures import State
 from msgspec import Meta
+from psycopg.types.json import Jsonb
 
 from service import json
+from service.authentication import Caller
 from service.database import Database
-from service.decoding import pointer_of, read_body
-from service.problems import FieldError, Problem
+from service.decoding import read_struct
+from service.keys import Limits
+from service.problems import Problem
+from service.queries import split_query
 
 # The tenant and its first key in one statement, so that neither is made without the other.
 CREATE = """
   select
-    t.tenant_id, t.name, t.time_zone, t.week_start, t.event_retention_days, t.created_at, k.api_key
+    t.tenant_id, t.name, t.time_zone, t.week_start, t.event_retention_days, '{}'::jsonb,
+    t.created_at, k.api_key
   from api.tenant_create(
     p_name => %(name)s::text,
     p_time_zone => %(time_zone)s::text,
     p_week_start => %(week_start)s::integer,
-    p_event_retention_days => %(event_retention_days)s::integer) as t
-  cross join lateral api.key_create(p_tenant => t.tenant_id) as k
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_by => %(by)s::uuid) as t
+  cross join lateral api.key_create(p_tenant => t.tenant_id, p_by => %(by)s::uuid) as k
 """
+LIST = """
+  select
+    tenant_id, name, time_zone, week_start, event_retention_days, rate_limits_per_minute, created_at
+  from api.tenant_list(
+    p_after => %(after)s::text, p_limit => %(limit)s::integer, p_tenant => %(tenant)s::uuid)
+"""
+UPDATE = """
+  select
+    t.tenant_id, t.name, t.time_zone, t.week_start, t.event_retention_days,
+    t.rate_limits_per_minute, t.created_at
+  from api.tenant_update(
+    p_tenant => %(tenant)s::uuid,
+    p_name => %(name)s::text,
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_by => %(by)s::uuid) as t
+"""
+EVERY = UUID(int=0)
 
 
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -36,45 +60,118 @@ class NewTenant(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     event_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
 
-class Tenant(msgspec.Struct, rename="camel"):
-    """A tenant, with its first key, which is shown this once."""
+class TenantChange(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """What to change; what is absent stays."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    event_retention_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)] | msgspec.UnsetType | None,
+        Meta(description="null keeps raw events for ever."),
+    ] = msgspec.UNSET
+    rate_limits_per_minute: Annotated[
+        Limits | None, Meta(description="Replaces all: limits that all keys of the tenant share.")
+    ] = None
+
+
+class Tenant(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A tenant; when it is made, with its first key, which is shown this once."""
 
     id: UUID
     name: str
     time_zone: str
     week_start: int
     event_retention_days: int | None
+    rate_limits_per_minute: dict[str, int]
     created_at: datetime
-    api_key: str
+    api_key: str | None = None
 
 
-_decoder = msgspec.json.Decoder(NewTenant)
+class TenantsQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Which page of the tenants, in the order of their names."""
+
+    after: Annotated[str, Meta(max_length=200, description="The last name of the page before.")] = (
+        ""
+    )
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+
+
+_new_tenant = msgspec.json.Decoder(NewTenant)
+_change = msgspec.json.Decoder(TenantChange)
 
 
 @post(
     "/tenants",
     opt={
-        "scope": "admin",
-        "installation": True,
-        "rate": "tenants",
-        "body": NewTenant,
+        "scope": "admin", "installation": True, "rate": "tenants", "body": NewTenant,
         "errors": [409],
     },
     operation_id="createTenant",
     summary="Make a tenant and its first key",
     tags=["Tenants"],
-)
+)  # fmt: skip
 async def create_tenant(
     request: Request[Any, Any, State], db: Database, max_body_bytes: int
 ) -> Response[Tenant]:
-    """Needs an admin key. The tenant's key has the scopes ingest, read and admin."""
-    body = await read_body(request, max_body_bytes)
-    try:
-        tenant = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        detail, pointer = pointer_of(str(error))
-        raise Problem(400, "the tenant is not valid", [FieldError(detail, pointer)]) from error
-    if "\0" in tenant.name or "\0" in tenant.time_zone:
-        raise Problem(400, "the tenant is not valid", [FieldError("holds a NUL character")])
-    rows = await db.call(CREATE, msgspec.structs.asdict(tenant), repeatable=False)
+    """The tenant's key has the scopes ingest, read and admin."""
+    caller: Caller = request.scope["state"]["caller"]
+    tenant = await read_struct(request, max_body_bytes, _new_tenant)
+    parameters = {**msgspec.structs.asdict(tenant), "by": caller.key_id}
+    rows = await db.call(CREATE, parameters, repeatable=False)
     return json.respond(Tenant(*rows[0]), 201)
+
+
+@get(
+    "/tenants",
+    opt={"scope": "admin", "installation": True, "rate": "tenants", "query": TenantsQuery},
+    operation_id="listTenants",
+    summary="All tenants",
+    tags=["Tenants"],
+)
+async def list_tenants(request: Request[Any, Any, State], db: Database) -> Response[list[Tenant]]:
+    """In the order of their names."""
+    query, _ = split_query(request, TenantsQuery)
+    rows = await db.call(LIST, {"after": query.after, "limit": query.limit, "tenant": EVERY})
+    return json.respond([Tenant(*row) for row in rows])
+
+
+@get(
+    "/tenants/{tenant_id:uuid}",
+    opt={"scope": "admin", "installation": True, "rate": "tenants", "errors": [404]},
+    operation_id="getTenant",
+    summary="One tenant",
+    tags=["Tenants"],
+)
+async def get_tenant(db: Database, tenant_id: UUID) -> Response[Tenant]:
+    """404 if there is none with this id."""
+    rows = await db.call(LIST, {"after": "", "limit": 1, "tenant": tenant_id})
+    if not rows:
+        raise Problem(404, "no such tenant")
+    return json.respond(Tenant(*rows[0]))
+
+
+@patch(
+    "/tenants/{tenant_id:uuid}",
+    opt={
+        "scope": "admin", "installation": True, "rate": "tenants", "body": TenantChange,
+        "errors": [404, 409],
+    },
+    operation_id="updateTenant",
+    summary="Change a tenant",
+    tags=["Tenants"],
+)  # fmt: skip
+async def update_tenant(
+    request: Request[Any, Any, State], db: Database, max_body_bytes: int, tenant_id: UUID
+) -> Response[Tenant]:
+    """Name, retention and rate limits; these hold within a few seconds."""
+    caller: Caller = request.scope["state"]["caller"]
+    change = await read_struct(request, max_body_bytes, _change)
+    days = change.event_retention_days
+    parameters = {
+        "tenant": tenant_id,
+        "name": change.name or "",
+        "event_retention_days": -1 if days is msgspec.UNSET else days or 0,
+        "rate_limits_per_minute": Jsonb(change.rate_limits_per_minute),
+        "by": caller.key_id,
+    }
+    rows = await db.call(UPDATE, parameters)
+    return json.respond(Tenant(*rows[0]))

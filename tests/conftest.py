@@ -205,7 +205,7 @@ def service(shared_dsn: str) -> Iterator[Service]:
     """A running service with a generous rate limit, shared by the tests of one process."""
     limits = {
         f"PGTALLY_{kind}_PER_MINUTE": "1000000"
-        for kind in ("INGEST", "ANALYTICS", "SUMMARIES", "TENANTS")
+        for kind in ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS", "UNAUTHENTICATED")
     }
     service_dsn = make_conninfo(shared_dsn, user="tally_service", password=SERVICE_PASSWORD)
     with running_service(service_dsn, **limits) as (url, _):

@@ -4,7 +4,11 @@
 -- Events that arrive for the actor meanwhile stay: stop sending first, then erase. Cost: a scan of
 -- the tenant's raw events, and the rebuild of the days that hold the actor's.
 create function api.actor_erase(
-  p_tenant uuid, p_actor text, p_erasure uuid default gen_random_uuid(), p_limit integer default 10000
+  p_tenant uuid,
+  p_actor text,
+  p_erasure uuid default gen_random_uuid(),
+  p_limit integer default 10000,
+  p_by uuid default '00000000-0000-0000-0000-000000000000'
 )
 returns table (
   erasure_id uuid, done boolean, event_count bigint, first_occurred_at timestamptz,
@@ -27,6 +31,9 @@ begin
   insert into tally.erasures as r (tenant_id, erasure_id, searched_to)
   values (p_tenant, p_erasure, v_tenant.events_kept_from)
   on conflict on constraint erasures_pkey do nothing;
+  if found then
+    perform tally.audit('actor.erase', p_tenant, p_erasure::text, p_by);
+  end if;
   select r.searched_to into v_from
   from tally.erasures as r
   where r.tenant_id = p_tenant and r.erasure_id = p_erasure;

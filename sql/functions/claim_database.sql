@@ -1,15 +1,26 @@
--- What belongs to the database and not to a schema: its privileges, and the settings of our roles in
--- it. A copy or a restored dump lacks them, so `pgtally migrate` calls this each time.
+-- What belongs to the database and not to a schema: its privileges, those of PostgreSQL's own
+-- functions, and the settings of our roles in it. A copy or a restored dump lacks them, so `pgtally migrate` calls this each time.
 create function tally.claim_database() returns void
 language plpgsql volatile
 set search_path = ''
 as $$
 declare
   v_setting record;
+  v_function regprocedure;
 begin
   execute format('revoke create, temporary on database %I from public', current_database());
   execute format(
     'grant connect on database %I to tally_service, tally_jobs, tally_bi', current_database());
+  -- Large objects can be stored even by a login that may create nothing, and an advisory lock can
+  -- stop a migration: neither is for everybody.
+  for v_function in
+    select p.oid
+    from pg_catalog.pg_proc as p
+    where p.pronamespace = 'pg_catalog'::regnamespace
+      and p.proname ~ '^(lo_|loread$|lowrite$|pg_(try_)?advisory_)'
+  loop
+    execute format('revoke execute on function %s from public', v_function);
+  end loop;
   for v_setting in
     select *
     from (values

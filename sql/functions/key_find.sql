@@ -1,17 +1,25 @@
--- Who holds this key? Takes the sha-256 of the key, so that the key itself never reaches the
--- database or its log. No row for an unknown, expired or revoked key.
-create function api.key_find(p_key_hash bytea)
-returns table (key_id uuid, tenant_id uuid, scopes text[], rate_limits_per_minute jsonb)
+-- Whose key is this? Found by its public start; the service compares the sha-256 of what it was
+-- given with the key_hash in constant time. No row for an unknown, expired or revoked key. The key
+-- itself never reaches the database or its log.
+create function api.key_find(p_key_prefix text)
+returns table (
+  key_hash bytea, key_id uuid, tenant_id uuid, scopes text[], key_limits_per_minute jsonb,
+  tenant_limits_per_minute jsonb
+)
 language sql stable strict security definer
 set search_path = ''
 as $$
-  select k.key_id, k.tenant_id, k.scopes, k.rate_limits_per_minute
+  select
+    k.key_hash, k.key_id, k.tenant_id, k.scopes, k.rate_limits_per_minute,
+    coalesce(t.rate_limits_per_minute, '{}')
   from tally.api_keys as k
-  where k.key_hash = p_key_hash
+  left join tally.tenants as t on t.tenant_id = k.tenant_id
+  where k.key_prefix = p_key_prefix
     and k.revoked_at is null
     and (k.expires_at is null or k.expires_at > now())
 $$;
 alter function api.key_find owner to tally_owner;
 revoke all on function api.key_find from public;
 grant execute on function api.key_find to tally_service;
-comment on function api.key_find is 'The tenant, scopes and limits of a valid key, found by its sha-256; no row otherwise.';
+comment on function api.key_find is
+  'The hash, tenant, scopes and rate limits of a valid key, found by its public start; no row otherwise.';

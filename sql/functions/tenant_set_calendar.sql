@@ -24,6 +24,9 @@ begin
       message = format('quarter hours are kept from %s on; days before cannot be cut anew',
         v_tenant.quarter_hours_kept_from);
   end if;
+  perform tally.audit(
+    'tenant.set_calendar', p_tenant, p_tenant::text, null,
+    jsonb_build_object('time_zone', p_time_zone, 'week_start', p_week_start));
   update tally.tenants
   set
     time_zone = p_time_zone,

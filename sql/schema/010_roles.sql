@@ -44,14 +44,18 @@ create extension if not exists hll with schema public;
 
 create schema tally authorization tally_owner;
 create schema api authorization tally_owner;
-comment on schema tally is 'pgtally: tables, views and maintenance.';
+comment on schema tally is 'pgtally: tables and maintenance.';
 comment on schema api is 'pgtally: the functions that clients execute.';
 
 -- A new function is executable by nobody until its own file grants it.
 alter default privileges for role tally_owner revoke execute on functions from public;
 alter default privileges for role tally_tenant revoke execute on functions from public;
 
+create schema bi authorization tally_owner;
+comment on schema bi is 'pgtally: the views that BI tools read; each login sees one tenant.';
+
 grant usage on schema tally to tally_tenant, tally_bi;
+grant usage on schema bi to tally_tenant, tally_bi;
 grant usage on schema api to tally_service, tally_tenant, tally_jobs;
 
 set local role tally_owner;

@@ -1,3 +1,16 @@
+create function tally.is_rate_limits(p_limits jsonb) returns boolean
+language sql immutable parallel safe
+as $$
+  select case
+    when jsonb_typeof(p_limits) = 'object' then
+      p_limits - array['ingest', 'bulk', 'analytics', 'summaries', 'tenants'] = '{}'
+      and not p_limits @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'
+    else false
+  end
+$$;
+comment on function tally.is_rate_limits(jsonb) is
+  'Is this {"class": requests a minute}, with the classes ingest, bulk, analytics, summaries, tenants and whole numbers from 0 to 100,000,000?';
+
 create table tally.tenants (
   tenant_id uuid primary key default gen_random_uuid(),
   name text not null unique check (length(name) between 1 and 200),
@@ -10,7 +23,9 @@ create table tally.tenants (
   days_finalized_to timestamptz not null default '-infinity',
   weeks_finalized_to timestamptz not null default '-infinity',
   months_finalized_to timestamptz not null default '-infinity',
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  rate_limits_per_minute jsonb not null default '{}'
+    constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute))
 );
 comment on table tally.tenants is
   'One row a tenant. fold, finalize, rebuild and a change of zone lock the tenant''s row for no key update, so that only one of them changes its summaries at a time; ingest and readers never wait for it.';
@@ -23,6 +38,8 @@ comment on column tally.tenants.quarter_hours_kept_from is 'Quarter-hour summari
 comment on column tally.tenants.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
 comment on column tally.tenants.weeks_finalized_to is 'The same for weeks.';
 comment on column tally.tenants.months_finalized_to is 'The same for months.';
+comment on column tally.tenants.rate_limits_per_minute is
+  'Overrides for all keys of the tenant together, for example {"ingest": 5000}; a key''s own go first.';
 
 alter table tally.tenants enable row level security;
 create policy own_tenant on tally.tenants
@@ -38,10 +55,8 @@ create table tally.api_keys (
   key_prefix text not null unique,
   key_hash bytea not null unique check (length(key_hash) = 32),
   scopes text[] not null check (scopes <@ array['ingest', 'read', 'admin'] and cardinality(scopes) > 0),
-  rate_limits_per_minute jsonb not null default '{}' check (
-    jsonb_typeof(rate_limits_per_minute) = 'object'
-    and not rate_limits_per_minute
-      @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'),
+  rate_limits_per_minute jsonb not null default '{}'
+    constraint api_keys_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute)),
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   revoked_at timestamptz,
@@ -51,9 +66,10 @@ create table tally.api_keys (
 comment on table tally.api_keys is
   'API keys. The key itself is shown once, when it is made, and never stored. Scope ingest stores events, read asks for figures, admin erases. A key without a tenant, always of scope admin, makes tenants.';
 comment on column tally.api_keys.key_prefix is 'The public start of the key, by which people recognise it.';
+comment on column tally.api_keys.last_used_at is 'To the minute; written by the service once a minute, not with each request.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is
-  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, analytics, summaries, tenants); 0 refuses all.';
+  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key alone; 0 refuses all.';
 create index api_keys_tenant_id on tally.api_keys (tenant_id);
 
 alter table tally.api_keys enable row level security;

@@ -17,13 +17,13 @@ comment on column tally.job_runs.row_count is 'fold: deltas folded; finalize: pe
 comment on column tally.job_runs.healed_count is 'Summary rows that differed from the raw events and were corrected. Anything but 0 deserves a look.';
 create index job_runs_job on tally.job_runs (job, started_at desc);
 
-create unlogged table tally.rate_buckets (
+create table tally.rate_buckets (
   bucket text primary key,
   tokens double precision not null,
   updated_at timestamptz not null
 ) with (fillfactor = 50);
 comment on table tally.rate_buckets is
-  'Token buckets of the rate limit, shared by all service processes. Unlogged: after a crash every bucket is full again.';
+  'Token buckets of the rate limit, shared by all service processes. Logged, so that a crash of the server fills no bucket; its writes do not wait for the disk.';
 
 alter table tally.job_runs enable row level security;
 alter table tally.rate_buckets enable row level security;

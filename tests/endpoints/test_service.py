@@ -480,7 +480,8 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     assert len(httpx.get(service.url + "/schema/assets/swagger-ui-bundle.js").content) > 100_000
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
-        "/tenants", "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
+        "/tenants", "/tenants/{tenant_id}", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate",
+        "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
         "/metrics", "/health/live", "/health/ready", "/summaries/changes", "/events/export",
         "/actors/{actor_id}", "/actors/{actor_id}/events",
     }  # fmt: skip

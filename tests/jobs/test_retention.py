@@ -145,7 +145,7 @@ def test_a_new_calendar_gives_the_same_days_as_if_it_had_always_been(
     db.execute("select tally.tenant_set_calendar(%s, %s, %s)", (tenant, new, week_start))
     for unit in ("day", "week", "month"):
         rows = db.execute(
-            "select period_start, event_type, event_count, value_sum, unique_actors from tally.period_summaries where tenant_id = %s and period_type = %s",
+            "select period_start, event_type, event_count, value_sum, unique_actors from bi.period_summaries where tenant_id = %s and period_type = %s",
             (tenant, unit),
         ).fetchall()
         expected = {}
@@ -238,7 +238,7 @@ def test_which_final_figures_moved_is_told_also_when_nothing_is_left(db, new_ten
         ("a",)
     ]
     assert db.execute(
-        "select distinct event_type from tally.period_summaries where tenant_id = %s", (tenant,)
+        "select distinct event_type from bi.period_summaries where tenant_id = %s", (tenant,)
     ).fetchall() == [("a",)]
     assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
     for unit in ("day", "week", "month"):

@@ -157,7 +157,7 @@ def test_a_bi_login_sees_its_tenant_whatever_it_sets(dsn, db, new_tenant):
     ingest(db, mine, [Event(at, UUID(int=1), "mine")])
     ingest(db, other, [Event(at, UUID(int=2), "other")])
     db.execute("select tally.fold_tenant(%s)", (mine,))
-    question = "select distinct event_type from tally.period_summaries"
+    question = "select distinct event_type from bi.period_summaries"
     for name, sees in ((f"bi_{mine.hex}_test", [("mine",)]), (f"metabase_{mine.hex[:8]}", [])):
         db.execute(f"create role {name} login password 'x' in role tally_bi".encode())
         try:

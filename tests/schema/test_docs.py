@@ -19,6 +19,8 @@ def test_every_setting_is_documented_with_its_default():
             if field.required
             else f"`{field.default:g}`"
             if isinstance(field.default, float)
+            else "none"
+            if field.default == ()
             else f"`{field.default}`"
         )
         assert default in line, line

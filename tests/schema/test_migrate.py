@@ -24,7 +24,7 @@ def empty_dsn(dsn):
 
 def dump(dsn):
     done = subprocess.run(
-        [os.environ["PGTALLY_TEST_BIN"] + "/pg_dump", "--schema-only", "--schema=tally", "--schema=api", dsn],
+        [os.environ["PGTALLY_TEST_BIN"] + "/pg_dump", "--schema-only", "--schema=tally", "--schema=api", "--schema=bi", dsn],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

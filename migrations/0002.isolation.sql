@@ -1,0 +1,100 @@
+-- depends: 0001.initial
+-- Isolation, keys and rate limits: views in a schema of their own, limits of a tenant, the audit log,
+-- rate buckets that survive a crash.
+create schema bi authorization tally_owner;
+comment on schema bi is 'pgtally: the views that BI tools read; each login sees one tenant.';
+comment on schema tally is 'pgtally: tables and maintenance.';
+grant usage on schema bi to tally_tenant, tally_bi;
+
+set local role tally_owner;
+set local lock_timeout = '5s';
+
+create function tally.is_rate_limits(p_limits jsonb) returns boolean
+language sql immutable parallel safe
+as $$
+  select case
+    when jsonb_typeof(p_limits) = 'object' then
+      p_limits - array['ingest', 'bulk', 'analytics', 'summaries', 'tenants'] = '{}'
+      and not p_limits @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'
+    else false
+  end
+$$;
+comment on function tally.is_rate_limits(jsonb) is
+  'Is this {"class": requests a minute}, with the classes ingest, bulk, analytics, summaries, tenants and whole numbers from 0 to 100,000,000?';
+
+alter table tally.tenants
+  add column rate_limits_per_minute jsonb not null default '{}'
+    constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute));
+comment on column tally.tenants.rate_limits_per_minute is
+  'Overrides for all keys of the tenant together, for example {"ingest": 5000}; a key''s own go first.';
+
+alter table tally.api_keys
+  drop constraint api_keys_rate_limits_per_minute_check,
+  add constraint api_keys_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute));
+comment on column tally.api_keys.rate_limits_per_minute is
+  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key alone; 0 refuses all.';
+comment on column tally.api_keys.last_used_at is 'To the minute; written by the service once a minute, not with each request.';
+
+alter table tally.rate_buckets set logged;
+comment on table tally.rate_buckets is
+  'Token buckets of the rate limit, shared by all service processes. Logged, so that a crash of the server fills no bucket; its writes do not wait for the disk.';
+
+create table tally.audit_log (
+  audit_id bigint generated always as identity primary key,
+  occurred_at timestamptz not null default clock_timestamp(),
+  action text not null,
+  tenant_id uuid,
+  subject text not null,
+  login text not null default session_user,
+  key_id uuid,
+  details jsonb not null default '{}'
+);
+comment on table tally.audit_log is
+  'Administrative acts: tenants and keys made, changed and revoked, BI logins, erasures, changes of calendar. Written in the transaction of the act. Holds no secret and no actor.';
+comment on column tally.audit_log.action is 'What was done, for example key.create.';
+comment on column tally.audit_log.subject is 'To what: the id of a key, the name of a login, the id of an erasure.';
+comment on column tally.audit_log.login is 'The database login that did it: tally_service for requests over HTTP.';
+comment on column tally.audit_log.key_id is 'For a request over HTTP, the API key that asked.';
+create index audit_log_tenant_id on tally.audit_log (tenant_id, audit_id);
+
+alter table tally.audit_log enable row level security;
+
+alter view tally.period_summaries set schema bi;
+alter view tally.daily_summaries set schema bi;
+alter view tally.weekly_summaries set schema bi;
+alter view tally.monthly_summaries set schema bi;
+
+comment on column bi.period_summaries.tenant_id is 'The tenant: always the login''s own.';
+comment on column bi.period_summaries.period_type is 'quarter_hour, day, week or month.';
+comment on column bi.period_summaries.period_start is 'The first instant of the period.';
+comment on column bi.period_summaries.period_on is 'The first date of the period in the tenant''s time zone.';
+comment on column bi.period_summaries.event_type is 'What happened.';
+comment on column bi.period_summaries.event_count is 'How many events.';
+comment on column bi.period_summaries.value_count is 'How many of them had a value.';
+comment on column bi.period_summaries.value_sum is 'The sum of the values, exact; NULL if there are none.';
+comment on column bi.period_summaries.value_min is 'The smallest value.';
+comment on column bi.period_summaries.value_max is 'The largest value.';
+comment on column bi.period_summaries.unique_actors is 'Distinct actors: exact up to 1,280, standard error 0.8 % above. Not to be added up over periods or types.';
+comment on column bi.period_summaries.is_final is 'The period has ended, was checked against the raw events, and nothing has arrived since.';
+comment on column bi.period_summaries.revision is 'Goes up each time that a final figure changes.';
+comment on column bi.period_summaries.as_of is 'The moment for which the figures hold: the check for final rows, otherwise now.';
+
+do $$
+declare
+  v_comment record;
+begin
+  for v_comment in
+    select c.oid::regclass as view, a.attname, col_description(a.attrelid, a.attnum) as text
+    from pg_catalog.pg_attribute as a
+    cross join pg_catalog.pg_class as c
+    where a.attrelid = 'bi.period_summaries'::regclass
+      and a.attnum > 0
+      and c.relnamespace = 'bi'::regnamespace
+      and c.relname <> 'period_summaries'
+  loop
+    execute format('comment on column %s.%I is %L', v_comment.view, v_comment.attname, v_comment.text);
+  end loop;
+end
+$$;
+
+insert into tally.schema_migrations (migration_id) values ('0002.isolation');

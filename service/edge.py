@@ -1,0 +1,114 @@
+"""The outermost layer: what holds for every request, whether its path exists or not.
+
+A request gets an id, its sizes and times are bounded, and every response carries the id and the
+headers that tell browsers to keep their hands off.
+"""
+
+import asyncio
+import secrets
+import time
+from typing import Any
+
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import Problem, encode
+from service.settings import Settings
+
+MAX_QUERY_BYTES = 8_192
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def address_of(scope: Scope) -> str:
+    """The address of the client; behind a trusted proxy, the one that the proxy names."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+class Edge:
+    """Wraps the application. scope["state"]["headers"] are added to the response."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._seconds = settings.request_timeout_ms / 1000
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = secrets.token_hex(8)
+        added = {"X-Request-Id": request_id}
+        scope["state"] = {"request_id": request_id, "headers": added}
+        begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                deadline.reschedule(None)
+                elapsed_ms = (time.perf_counter() - started) * 1000
+                added["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.lower().encode(), value.encode())
+                        for name, value in {**HEADERS, **added}.items()
+                        if name.lower().encode() not in present
+                    ),
+                ]
+            # A client that does not read what it asked for does not hold a connection for ever.
+            async with asyncio.timeout(self._seconds):
+                await send(message)
+
+        async def receive_on() -> Any:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await receive()
+            except TimeoutError:
+                text = f"the body did not arrive within {self._seconds:g} s"
+                raise Problem(408, text, headers={"Connection": "close"}) from None
+
+        try:
+            async with asyncio.timeout(self._seconds) as deadline:
+                scope["state"]["extend"] = lambda: deadline.reschedule(
+                    asyncio.get_running_loop().time() + self._seconds
+                )
+                if len(scope["query_string"]) > MAX_QUERY_BYTES:
+                    raise Problem(414, f"the query is longer than {MAX_QUERY_BYTES:,} bytes")
+                await self._app(scope, receive_on, send_on)
+        except TimeoutError:
+            if begun:
+                raise
+            # Cancelling the handler has cancelled its statement in the database too.
+            text = f"the request took longer than {self._seconds:g} s and was cancelled"
+            await _send_problem(Problem(504, text), request_id, send_on)
+        except Problem as problem:
+            await _send_problem(problem, request_id, send_on)
+
+
+async def _send_problem(problem: Problem, request_id: str, send: Send) -> None:
+    body = encode(problem, request_id)
+    headers = {"Content-Type": "application/problem+json", **problem.headers}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": problem.status,
+            "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """The application with its edge; X-Forwarded-For counts only from a trusted proxy."""
+    edge: ASGIApp = Edge(app, settings)
+    if settings.trusted_proxies:
+        edge = wrap_asgi_with_proxy_headers(edge, list(settings.trusted_proxies))
+    return edge
