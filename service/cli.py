@@ -14,18 +14,12 @@ from granian.constants import Interfaces
 from granian.server import Server
 from rich.progress import Progress
 
-from service import decoding, load, problems, settings
+from service import admin, decoding, load, problems, settings
 from service.cluster import Cluster, ClusterError
+from service.console import dsn_option
 from service.demo import DemoError
 from service.migrate import MigrationError, migrate
 from service.run import only_one, run
-
-dsn_option = click.option(
-    "--dsn",
-    envvar="PGTALLY_ADMIN_DSN",
-    required=True,
-    help="Connection string of a superuser; also PGTALLY_ADMIN_DSN.",
-)
 
 
 def _home() -> Path:
@@ -43,6 +37,10 @@ def _port() -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Multi-tenant event analytics in PostgreSQL."""
+
+
+for group in (admin.tenant, admin.key, admin.bi_role):
+    cli.add_command(group)
 
 
 @cli.command("run")

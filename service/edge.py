@@ -45,13 +45,14 @@ class Edge:
         request_id = secrets.token_hex(8)
         added = {"X-Request-Id": request_id}
         scope["state"] = {"request_id": request_id, "headers": added}
-        begun = False
+        begun = ended = reading = False
 
         async def send_on(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                deadline.reschedule(None)
+                if not ended:
+                    deadline.reschedule(None)
                 elapsed_ms = (time.perf_counter() - started) * 1000
                 added["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
                 present = {name.lower() for name, _ in message["headers"]}
@@ -68,12 +69,11 @@ class Edge:
                 await send(message)
 
         async def receive_on() -> Any:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    return await receive()
-            except TimeoutError:
-                text = f"the body did not arrive within {self._seconds:g} s"
-                raise Problem(408, text, headers={"Connection": "close"}) from None
+            nonlocal reading
+            reading = True
+            message = await receive()
+            reading = False
+            return message
 
         try:
             async with asyncio.timeout(self._seconds) as deadline:
@@ -84,12 +84,18 @@ class Edge:
                     raise Problem(414, f"the query is longer than {MAX_QUERY_BYTES:,} bytes")
                 await self._app(scope, receive_on, send_on)
         except TimeoutError:
+            ended = True
             if begun:
                 raise
             # Cancelling the handler has cancelled its statement in the database too.
-            text = f"the request took longer than {self._seconds:g} s and was cancelled"
-            await _send_problem(Problem(504, text), request_id, send_on)
+            late = Problem(
+                504, f"the request took longer than {self._seconds:g} s; it was cancelled"
+            )
+            if reading:
+                late = Problem(408, f"the body did not arrive within {self._seconds:g} s")
+            await _send_problem(late, request_id, send_on)
         except Problem as problem:
+            ended = True
             await _send_problem(problem, request_id, send_on)
 
 

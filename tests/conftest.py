@@ -152,7 +152,7 @@ class Service:
 
 @contextmanager
 def running_service(
-    service_dsn: str, **variables: str
+    service_dsn: str, output: Any = subprocess.DEVNULL, **variables: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The real server process; yields its address and the process."""
     port = free_port()
@@ -161,7 +161,7 @@ def running_service(
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve"],
-        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
+        cwd=ROOT, env=environment, stdout=output, stderr=None if output == subprocess.DEVNULL else output,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
 
