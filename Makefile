@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test check lock soak bench remove
+.PHONY: run test demo-test check lock soak bench audit remove
 
 run:
 	@sh service/bootstrap.sh run
@@ -19,6 +19,7 @@ check:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/squawk migrations/*.sql
 
 soak:
 	@sh service/bootstrap.sh test
@@ -28,6 +29,10 @@ soak:
 bench:
 	@sh service/bootstrap.sh test
 	@.venv/bin/python -m bench.ingest
+
+# Known vulnerabilities of the pinned packages. Needs the internet, so it is not part of `make check`.
+audit:
+	uvx pip-audit --disable-pip -r requirements.lock
 
 remove:
 	@.venv/bin/pgtally remove

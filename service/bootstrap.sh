@@ -74,22 +74,32 @@ apt_update() {
   as_root apt-get update -qq || fail "apt-get update failed"
 }
 
+# The tests also check every function with plpgsql_check.
 has_postgres() {
-  .venv/bin/python -c 'from service.cluster import find_binaries; find_binaries()' 2>/dev/null
+  .venv/bin/python - "$want" 2>/dev/null <<'END'
+import sys
+from service.cluster import EXTENSIONS, find_binaries
+find_binaries((*EXTENSIONS, "plpgsql_check") if sys.argv[1] == "test" else EXTENSIONS)
+END
 }
 
 postgres_packages() {
   for version in 19 18 17 16 15; do
-    if [ "$(LC_ALL=C apt-cache policy "postgresql-$version" "postgresql-$version-cron" \
-      "postgresql-$version-hll" 2>/dev/null | grep -c 'Candidate: [0-9]')" = 3 ]; then
-      echo "postgresql-$version postgresql-$version-cron postgresql-$version-hll"
+    wanted="postgresql-$version postgresql-$version-cron postgresql-$version-hll"
+    [ "$want" = test ] && wanted="$wanted postgresql-$version-plpgsql-check"
+    # shellcheck disable=SC2086
+    if [ "$(LC_ALL=C apt-cache policy $wanted 2>/dev/null | grep -c 'Candidate: [0-9]')" = \
+      "$(echo "$wanted" | wc -w)" ]; then
+      echo "$wanted"
       return
     fi
   done
 }
 
 postgres() {
-  has_postgres && return
+  if has_postgres; then
+    return
+  fi
   command -v apt-get >/dev/null ||
     fail "please install PostgreSQL 15 or newer with the extensions pg_cron and hll"
   apt_update

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class ClusterError(Exception):
     """The cluster cannot be made or started; the message says what to do."""
 
 
-def find_binaries() -> Path:
+def find_binaries(extensions: Sequence[str] = EXTENSIONS) -> Path:
     """The folder of initdb and pg_ctl of the newest PostgreSQL >= 15 that has the extensions."""
     candidates = sorted(
         (path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()),
@@ -46,7 +47,7 @@ def find_binaries() -> Path:
         if (
             found
             and int(found[1]) >= 15
-            and all((share / f"{e}.control").exists() for e in EXTENSIONS)
+            and all((share / f"{e}.control").exists() for e in extensions)
         ):
             return bin_dir
     raise ClusterError(

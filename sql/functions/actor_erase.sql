@@ -23,7 +23,6 @@ declare
   v_days timestamptz[];
   v_day timestamptz;
   v_end timestamptz;
-  v_deleted bigint;
   v_found bigint;
 begin
   lock table only tally.events in access share mode;

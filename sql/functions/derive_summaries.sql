@@ -9,7 +9,7 @@ set search_path = ''
 as $$
 declare
   v_unit text := p_period_type;
-  v_source tally.period_type := case when v_unit = 'day' then 'quarter_hour' else 'day' end;
+  v_source tally.period_type := case when v_unit = 'day' then 'quarter_hour'::tally.period_type else 'day' end;
   v_from timestamptz := tally.period_start(p_from, v_unit, p_tenant.time_zone, p_tenant.week_start);
   v_to timestamptz := tally.period_ceiling(p_to, v_unit, p_tenant.time_zone, p_tenant.week_start);
   v_rows tally.summaries[];

@@ -11,7 +11,7 @@ declare
   v_path text;
   v_text text;
   v_literal text;
-  v_clauses text[] := '{}';
+  v_clauses text[] := array[]::text[];
 begin
   if jsonb_array_length(p_filters) > 20 then
     raise exception using errcode = 'TY400', message = 'more than 20 filters';

@@ -14,7 +14,7 @@ declare
   v_before bigint;
   v_error text;
   v_tenant uuid;
-  v_tenants uuid[] := '{}';
+  v_tenants uuid[] := array[]::uuid[];
   v_removed bigint;
 begin
   partitions := 0;
