@@ -26,6 +26,7 @@ from service import (
 )  # fmt: skip
 from service.authentication import Authentication
 from service.database import Database
+from service.group_commit import GroupCommit
 from service.middleware import Gate
 from service.rate_limit import AddressLimit, RateLimit
 
@@ -37,6 +38,8 @@ def create_app(config: settings.Settings) -> Litestar:
     database = Database(config)
     addresses = AddressLimit(config.unauthenticated_per_minute)
     authentication = Authentication(database, addresses, config.key_cache_seconds)
+
+    commits = GroupCommit(database)
 
     async def tell_uses() -> None:
         while True:
@@ -52,6 +55,7 @@ def create_app(config: settings.Settings) -> Litestar:
             yield
         finally:
             telling.cancel()
+            await commits.drain()
             with contextlib.suppress(psycopg.Error, problems.Problem):
                 await authentication.tell_uses()
             await database.close()
@@ -84,6 +88,7 @@ def create_app(config: settings.Settings) -> Litestar:
         cors_config=_cors(config.cors_origins),
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
+            "commits": Provide(lambda: commits, sync_to_thread=False),
             "max_body_bytes": Provide(lambda: config.max_body_bytes, sync_to_thread=False),
         },
         exception_handlers={HTTPException: problems.handle, Exception: problems.handle},

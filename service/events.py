@@ -22,19 +22,22 @@ from service.decoding import (
     split_bulk,
     utc_now,
 )
+from service.group_commit import GroupCommit
 from service.problems import FieldError, Problem, of_database_error
 
+# Placeholders with b go in binary; psycopg would send lists as text, which costs PostgreSQL 2 us an
+# event more.
 INGEST = """
   select accepted, duplicates
   from api.events_ingest(
     p_tenant => %(tenant)s::uuid,
-    p_occurred_at => %(occurred_at)s::timestamptz[],
-    p_event_id => %(event_id)s::uuid[],
-    p_event_type => %(event_type)s::text[],
-    p_value => %(value)s::numeric[],
-    p_actor_id => %(actor_id)s::text[],
-    p_session_id => %(session_id)s::text[],
-    p_data => %(data)s::jsonb[])
+    p_occurred_at => %(occurred_at)b::timestamptz[],
+    p_event_id => %(event_id)b::uuid[],
+    p_event_type => %(event_type)b::text[],
+    p_value => %(value)b::numeric[],
+    p_actor_id => %(actor_id)b::text[],
+    p_session_id => %(session_id)b::text[],
+    p_data => %(data)b::jsonb[])
 """
 
 
@@ -76,7 +79,7 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
     tags=["Events"],
 )
 async def create_event(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int
+    request: Request[Any, Any, State], commits: GroupCommit, max_body_bytes: int
 ) -> Response[StoredEvent]:
     """201 when the event is new, 200 with `duplicate: true` when it is stored already."""
     caller: Caller = request.scope["state"]["caller"]
@@ -85,7 +88,12 @@ async def create_event(
     if batch.errors:
         errors = [FieldError(e.detail, pointer=e.pointer) for e in batch.errors]
         raise Problem(400, "the event cannot be stored", errors)
-    accepted = (await db.call(INGEST, batch.parameters(caller.tenant)))[0][0]
+    try:
+        accepted = await commits.store(caller.tenant, batch)
+    except Problem as problem:
+        for error in problem.errors:
+            error.index = None
+        raise
     stored = StoredEvent(
         id=batch.event_id[0],
         type=batch.event_type[0],

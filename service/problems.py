@@ -72,26 +72,37 @@ def unavailable(detail: str = "the database is not available") -> Problem:
 
 def of_database_error(error: psycopg.Error) -> Problem:
     """Turns an error of the database into a problem. Only our own TYnnn texts reach the client."""
-    state = error.sqlstate or ""
-    if state.startswith("TY"):
-        diag = error.diag
-        errors = []
-        if diag.message_detail and diag.message_detail.startswith("["):
-            errors = msgspec.json.decode(diag.message_detail, type=list[FieldError])
-        elif diag.column_name:
-            errors = [FieldError(diag.message_primary or "", parameter=diag.column_name)]
-        text = ". ".join(filter(None, [diag.message_primary, diag.message_hint]))
-        return Problem(int(state[2:]), text, errors)
     if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.TooManyRequests):
         return unavailable()
+    diag = error.diag
+    problem = problem_of(
+        error.sqlstate or "", diag.message_primary, diag.message_detail, diag.message_hint,
+        diag.column_name,
+    )  # fmt: skip
+    if problem.status == 500:
+        if isinstance(error, psycopg.OperationalError):
+            return unavailable()
+        log.error("unexpected database error %s", error.sqlstate, exc_info=error)
+    return problem
+
+
+def problem_of(
+    state: str, message: str | None, detail: str | None, hint: str | None = None,
+    column: str | None = None,
+) -> Problem:  # fmt: skip
+    """The problem that a SQLSTATE and its texts mean; 500 if they mean nothing to a client."""
+    if state.startswith("TY"):
+        errors = []
+        if detail and detail.startswith("["):
+            errors = msgspec.json.decode(detail, type=list[FieldError])
+        elif column:
+            errors = [FieldError(message or "", parameter=column)]
+        return Problem(int(state[2:]), ". ".join(filter(None, [message, hint])), errors)
     status = STATUS_OF_SQLSTATE.get(state)
     if status == 400:
         return Problem(400, "a value is malformed or out of range")
     if status == 503:
         return unavailable("the database is too busy")
-    if isinstance(error, psycopg.OperationalError):
-        return unavailable()
-    log.error("unexpected database error %s", state, exc_info=error)
     return Problem(500, "an unexpected error; it has been logged")
 
 

@@ -203,7 +203,7 @@ def test_every_statement_of_the_service_is_one_call_that_its_login_may_make(serv
                 count += 1
                 return f"${count}"
 
-            numbered = re.sub(r"%\(\w+\)s", number, text)
+            numbered = re.sub(r"%\(\w+\)[sb]", number, text)
             connection.execute(f"prepare statement as {numbered}".encode())
             connection.execute("deallocate statement")
             assert re.search(r"from\s+api\.\w+\(", text)
