@@ -21,7 +21,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from service.cluster import Cluster
-from service.events import INGEST
+from service.load import INGEST
 from service.migrate import migrate
 from service.uuid7 import uuid7
 

@@ -297,5 +297,10 @@ async def read_body(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
     return body
 
 
+def as_text(raw: bytes) -> str:
+    """Bytes as a text that can be stored: what is not UTF-8, and NUL, become U+FFFD."""
+    return raw.decode(errors="replace").replace("\0", "\ufffd")
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)

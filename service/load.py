@@ -11,8 +11,21 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from service.decoding import Batch
-from service.events import INGEST
 
+# Placeholders with b go in binary; psycopg would send lists as text, which costs PostgreSQL 2 us an
+# event more.
+INGEST = """
+  select accepted, duplicates
+  from api.events_ingest(
+    p_tenant => %(tenant)s::uuid,
+    p_occurred_at => %(occurred_at)b::timestamptz[],
+    p_event_id => %(event_id)b::uuid[],
+    p_event_type => %(event_type)b::text[],
+    p_value => %(value)b::numeric[],
+    p_actor_id => %(actor_id)b::text[],
+    p_session_id => %(session_id)b::text[],
+    p_data => %(data)b::jsonb[])
+"""
 BATCH = 5_000
 
 

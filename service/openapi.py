@@ -17,7 +17,7 @@ from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
 from service.problems import ProblemBody
-from service.queries import RangeQuery
+from service.queries import takes_filters
 
 REF = "#/components/schemas/{name}"
 PAGE = b"""<!doctype html>
@@ -77,7 +77,7 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
                 "schema": schema,
             }
         )
-    if issubclass(struct, RangeQuery):
+    if takes_filters(struct):
         parameters.append(
             {
                 "name": "data",

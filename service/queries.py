@@ -1,5 +1,6 @@
 """GET /analytics/... and GET /summaries."""
 
+import hashlib
 import re
 from datetime import date, datetime
 from decimal import Decimal
@@ -51,6 +52,52 @@ TIMELINE = """
     p_actor => %(actorId)s::text,
     p_time_zone => %(timezone)s::text,
     p_by_type => %(by_type)s::boolean)
+"""
+COUNT_COMPARED = """
+  select
+    c.total, c.resolved_from, c.resolved_to, p.total, r.previous_from, r.previous_to
+  from api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from') as range_from
+  cross join api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to') as range_to
+  cross join lateral api.range_previous(
+    %(tenant)s::uuid, range_from, range_to, %(timezone)s::text) as r
+  cross join lateral api.event_count(
+    p_tenant => %(tenant)s::uuid,
+    p_from => range_from,
+    p_to => range_to,
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text) as c
+  cross join lateral api.event_count(
+    p_tenant => %(tenant)s::uuid,
+    p_from => r.previous_from,
+    p_to => r.previous_to,
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text) as p
+"""
+TIMELINE_COMPARED = """
+  select
+    e.bucket_start, e.bucket_on, e.event_type, e.total, e.resolved_from, e.resolved_to, v.previous
+  from api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from') as range_from
+  cross join api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to') as range_to
+  cross join lateral api.range_previous(
+    %(tenant)s::uuid, range_from, range_to, %(timezone)s::text) as r
+  cross join lateral (
+    values (false, range_from, range_to), (true, r.previous_from, r.previous_to)
+  ) as v (previous, starts_at, ends_at)
+  cross join lateral api.event_timeline(
+    p_tenant => %(tenant)s::uuid,
+    p_interval => %(interval)s::text,
+    p_from => v.starts_at,
+    p_to => v.ends_at,
+    p_types => %(type)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actorId)s::text,
+    p_time_zone => %(timezone)s::text,
+    p_by_type => %(by_type)s::boolean) as e
 """
 SUMMARY = """
   select
@@ -107,11 +154,24 @@ class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     measure: Measure = "count"
 
 
+Compare = Annotated[
+    Literal["previous"] | None,
+    Meta(description="Also the range before: months before months, days before days."),
+]
+
+
+class CountQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
+    """The same for one figure."""
+
+    compare: Compare = None
+
+
 class TimelineQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
     """The same for a timeline."""
 
     interval: Literal["hour", "day", "week", "month"] = "day"
     group_by: Literal["type"] | None = None
+    compare: Compare = None
 
 
 class SummaryQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -125,12 +185,21 @@ class SummaryQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     measure: Measure = "count"
 
 
+class PreviousTotal(msgspec.Struct, rename="camel"):
+    """The figure of the range before."""
+
+    total: Decimal | None
+    from_: datetime = msgspec.field(name="from")
+    to: datetime
+
+
 class Total(msgspec.Struct, rename="camel", omit_defaults=True):
     """One figure. The resolved range is given where retention made it wider than asked."""
 
     total: Decimal | None
     resolved_from: datetime | None = None
     resolved_to: datetime | None = None
+    previous: PreviousTotal | None = None
 
 
 class TypeTotal(msgspec.Struct):
@@ -140,12 +209,14 @@ class TypeTotal(msgspec.Struct):
     total: Decimal | None
 
 
-class TimelineTotal(msgspec.Struct, omit_defaults=True):
+class TimelineTotal(msgspec.Struct, rename="camel", omit_defaults=True):
     """The figure of one interval: its local date, or its first instant for hours."""
 
     date: str
     total: Decimal | None
     type: str | None = None
+    previous_date: str | None = None
+    previous_total: Decimal | None = None
 
 
 class ChangesQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -207,6 +278,11 @@ _lost_plus = re.compile(r" (\d\d:\d\d)$")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
+def takes_filters(shape: type[msgspec.Struct]) -> bool:
+    """Do filters on data go with this query? With all that select events by type."""
+    return "type" in shape.__struct_fields__
+
+
 def split_query(
     request: Request[Any, Any, State], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, str]]]:
@@ -218,7 +294,7 @@ def split_query(
     for name, text in request.query_params.multi_items():
         if "\0" in name or "\0" in text:
             errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
-        elif name.startswith("data.") and "from" in known and issubclass(shape, RangeQuery):
+        elif name.startswith("data.") and takes_filters(shape):
             # `data.k>=1` parses as the name `data.k>` and the value `1`.
             key, suffix = re.fullmatch(r"(.*?)([<>!]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
             operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
@@ -228,7 +304,7 @@ def split_query(
                 errors.append(FieldError("names no key", parameter=name))
             filters.append({"key": key, "op": operator or "=", "value": value})
         elif name not in known:
-            allowed = ", ".join(known) + (", data.<key>" if issubclass(shape, RangeQuery) else "")
+            allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
             errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
         elif name == "type":
             values.setdefault(name, []).append(text)
@@ -272,15 +348,18 @@ def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
 
 @get(
     "/analytics/events/count",
-    opt={"scope": "read", "rate": "analytics", "query": RangeQuery},
+    opt={"scope": "read", "rate": "analytics", "query": CountQuery},
     operation_id="countEvents",
     summary="One figure for a range",
     tags=["Analytics"],
 )
 async def count_events(request: Request[Any, Any, State], db: Database) -> Response[Total]:
     """The number of events in a range, or another measure of them."""
-    query, filters = split_query(request, RangeQuery)
+    query, filters = split_query(request, CountQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
+    if query.compare:
+        row = (await db.read(parameters["tenant"], COUNT_COMPARED, parameters))[0]
+        return json.respond(Total(row[0], row[1], row[2], PreviousTotal(*row[3:])))
     total, resolved_from, resolved_to = (await db.read(parameters["tenant"], COUNT, parameters))[0]
     return json.respond(Total(total, resolved_from, resolved_to))
 
@@ -299,7 +378,8 @@ async def events_by_type(
     query, filters = split_query(request, RangeQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
     rows = await db.read(parameters["tenant"], BY_TYPE, parameters)
-    return _resolved(json.respond([TypeTotal(*row[:2]) for row in rows]), rows)
+    totals = [TypeTotal(*row[:2]) for row in rows]
+    return _resolved(json.respond_list(request, totals, TypeTotal), rows)
 
 
 @get(
@@ -316,13 +396,40 @@ async def event_timeline(
     query, filters = split_query(request, TimelineQuery)
     parameters = _parameters(query, filters, request.scope["state"]["caller"])
     parameters |= {"interval": query.interval, "by_type": query.group_by == "type"}
-    rows = await db.read(parameters["tenant"], TIMELINE, parameters)
+    statement = TIMELINE_COMPARED if query.compare else TIMELINE
+    rows = await db.read(parameters["tenant"], statement, parameters)
     hours = query.interval == "hour"
-    totals = [
-        TimelineTotal((at if hours else on).isoformat(), total, kind)
-        for at, on, kind, total, _, _ in rows
-    ]
-    return _resolved(json.respond(totals), rows)
+    dated = [((at if hours else on).isoformat(), kind, total) for at, on, kind, total, *_ in rows]
+    if not query.compare:
+        totals = [TimelineTotal(date, total, kind) for date, kind, total in dated]
+        return _resolved(json.respond_list(request, totals, TimelineTotal), rows)
+    now = [one for one, row in zip(dated, rows, strict=True) if not row[6]]
+    before = [one for one, row in zip(dated, rows, strict=True) if row[6]]
+    totals = _side_by_side(now, before)
+    return _resolved(
+        json.respond_list(request, totals, TimelineTotal), [row[:6] for row in rows if not row[6]]
+    )
+
+
+def _side_by_side(
+    now: list[tuple[str, str | None, Any]], before: list[tuple[str, str | None, Any]]
+) -> list[TimelineTotal]:
+    """The first interval beside the first of the range before, and so on; the range before may
+    have fewer, and types that this one does not have come after."""
+    days: dict[str, dict[str | None, Any]] = {}
+    for start, kind, total in now:
+        days.setdefault(start, {})[kind] = total
+    old_days: dict[str, dict[str | None, Any]] = {}
+    for start, kind, total in before:
+        old_days.setdefault(start, {})[kind] = total
+    old = list(old_days.items())
+    totals = []
+    for number, (start, kinds) in enumerate(days.items()):
+        old_start, old_kinds = old[number] if number < len(old) else (None, {})
+        for kind in {**kinds, **old_kinds}:
+            figures = kinds.get(kind), kind, old_start, old_kinds.get(kind)
+            totals.append(TimelineTotal(start, *figures))
+    return totals
 
 
 @get(
@@ -336,6 +443,9 @@ async def summaries(
     request: Request[Any, Any, State], db: Database
 ) -> Response[Summary | list[Summary]]:
     """One summary for `metric` and `periodStart`, a list otherwise.
+
+    Cache-Control is no-cache: a final figure is reopened by a late event, so ask again, with
+    If-None-Match; 304 says that nothing has changed.
 
     `final` tells a figure that has been checked after its period ended from one that may still
     grow; a final 0 is a 0.
@@ -359,9 +469,20 @@ async def summaries(
         parameters |= {"from": query.from_, "to": query.to}
         rows = await db.read(caller.tenant, SUMMARIES, parameters)
     found = [Summary(metric, query.period_type, *rest) for metric, *rest in rows]
-    if query.period_start is not None and query.metric:
-        return json.respond(found[0])
-    return json.respond(found)
+    one = query.period_start is not None and query.metric
+    # asOf moves with the clock while a figure is open; the figures are what a client has to know.
+    figures = [tuple(row[:12]) + tuple(row[13:]) for row in rows]
+    tag = f'"{hashlib.sha256(repr((one, figures)).encode()).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if one:
+        response = json.respond(found[0])
+    else:
+        response = json.respond_list(request, found, Summary)
+        headers["ETag"] = tag = f'{tag[:-1]}-{str(response.media_type).partition(";")[0][-3:]}"'
+    if tag in re.split(r"\s*,\s*", request.headers.get("if-none-match", "").replace("W/", "")):
+        response = Response(b"", status_code=304, media_type=response.media_type)
+    response.headers.update(headers)
+    return response
 
 
 @get(
@@ -382,4 +503,5 @@ async def summary_changes(request: Request[Any, Any, State], db: Database) -> Re
     }
     changes = [Change(*row) for row in await db.read(parameters["tenant"], CHANGES, parameters)]
     following = changes[-1].changed_at.isoformat() if changes else query.since
-    return json.respond(Changes(changes, None if following == "-infinity" else following))
+    page = Changes(changes, None if following == "-infinity" else following)
+    return json.respond_list(request, changes, Change, page)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.types.json import Jsonb
 
-from service.events import INGEST
+from service.load import INGEST
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,7 @@ set search_path = ''
 as $$
 declare
   v_count integer := cardinality(p_occurred_at);
-  v_latest timestamptz := now() + interval '1 hour';
-  v_earliest timestamptz := greatest(
-    timestamptz '1980-01-01 00:00:00+00',
-    p_tenant.events_kept_from,
-    now() - p_tenant.event_retention);
+  v_earliest timestamptz := tally.earliest_time(p_tenant);
 begin
   if v_count not between 1 and 10000 then
     raise exception using
@@ -31,16 +27,14 @@ begin
   then
     raise exception using errcode = 'TY400', message = 'the arrays differ in length';
   end if;
-  if exists (select from unnest(p_occurred_at) as at where at < v_earliest or at > v_latest) then
+  if exists (select from unnest(p_occurred_at) as at where at < v_earliest or at > now() + interval '1 hour') then
     perform tally.raise_invalid(jsonb_agg(jsonb_build_object(
       'index', i - 1,
       'pointer', '/occurredAt',
-      'detail', case
-        when at > v_latest then format('%s is more than an hour in the future', to_json(at))
-        else format('%s is before %s, the earliest time that this tenant keeps', to_json(at), to_json(v_earliest))
-      end) order by i))
+      'detail', t.error) order by i))
     from unnest(p_occurred_at) with ordinality as events (at, i)
-    where at < v_earliest or at > v_latest;
+    cross join lateral tally.time_error(at, v_earliest) as t (error)
+    where t.error is not null;
   end if;
 end
 $$;

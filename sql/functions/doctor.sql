@@ -79,10 +79,12 @@ begin
     union all
     select
       'row security of ' || c.relname,
-      case when c.relrowsecurity and (c.relname not in ('tenants', 'api_keys', 'events', 'summary_deltas', 'summaries', 'erasures')
+      case when c.relrowsecurity and (t.attname is null or c.relispartition
+        or c.relname in ('api_keys', 'audit_log')
         or exists (select from pg_catalog.pg_policy as p where p.polrelid = c.oid)) then 'ok' else 'missing' end,
       'row security is on and has its policy', format('alter table tally.%I enable row level security', c.relname)
     from pg_catalog.pg_class as c
+    left join pg_catalog.pg_attribute as t on t.attrelid = c.oid and t.attname = 'tenant_id'
     where c.relnamespace = 'tally'::regnamespace and c.relkind in ('r', 'p')
   )
   select c.name, c.state, c.message, case when c.state <> 'ok' then c.remedy end

@@ -1,7 +1,7 @@
 -- Keeps the house: weekly partitions four weeks ahead, weeks of 10,000 events and more moved out of
--- the default partition, events and quarter hours past their retention removed, old run records
--- too. Sparse weeks stay in the default partition: 2,400 of them, one event each since 1980, would
--- slow down everybody's queries. May be run at any time.
+-- the default partition, events and quarter hours past their retention removed, old run records,
+-- rejected events and receipts too. Sparse weeks stay in the default partition: 2,400 of them, one
+-- event each since 1980, would slow down everybody's queries. May be run at any time.
 create procedure tally.maintain(
   inout partitions integer default 0, inout moved bigint default 0,
   inout dropped integer default 0, inout removed bigint default 0
@@ -73,6 +73,8 @@ begin
     insert into tally.event_moves (partition_name, event_count) values ('none', 0);
   end if;
   delete from tally.job_runs where started_at < now() - interval '30 days';
+  delete from tally.rejected_events where rejected_at < now() - interval '30 days';
+  delete from tally.receipts where created_at < now() - interval '7 days';
   delete from tally.rate_buckets where updated_at < now() - interval '1 day';
   perform tally.job_finish(v_run, cardinality(v_tenants), moved + removed, 0, v_error);
   commit;

@@ -1,0 +1,129 @@
+"""Storing a decoded batch; if asked, without what the database refuses, which is kept aside."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from service import json
+from service.database import Database
+from service.decoding import MAX_ERRORS, Batch
+from service.problems import FieldError, of_database_error
+
+# Placeholders with b go in binary: see service.load.INGEST.
+INGEST_REQUEST = """
+  select accepted, duplicates, replayed, response
+  from api.events_ingest_request(
+    p_tenant => %(tenant)s::uuid,
+    p_occurred_at => %(occurred_at)b::timestamptz[],
+    p_event_id => %(event_id)b::uuid[],
+    p_event_type => %(event_type)b::text[],
+    p_value => %(value)b::numeric[],
+    p_actor_id => %(actor_id)b::text[],
+    p_session_id => %(session_id)b::text[],
+    p_data => %(data)b::jsonb[],
+    p_rejected => %(rejected)s::jsonb,
+    p_idempotency_key => %(idempotency_key)s::text,
+    p_fingerprint => %(fingerprint)s::bytea,
+    p_response => %(response)s::jsonb,
+    p_dry_run => %(dry_run)s::boolean)
+"""
+
+
+class Rejected(msgspec.Struct):
+    """An event that is left out: as it came, why, and whether it is in the form of POST /events."""
+
+    source: str
+    event: str
+    errors: list[FieldError]
+    replayable: bool
+
+
+class Left(msgspec.Struct, omit_defaults=True):
+    """The part of a receipt that is known before the database has answered."""
+
+    rejected: int = 0
+    errors: list[FieldError] = []
+
+
+class Refused(Exception):
+    """The database refused events of a batch that is all or nothing."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("refused")
+        self.errors = errors
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a request asks for besides storing its events."""
+
+    lenient: bool = False
+    dry_run: bool = False
+    idempotency_key: str = ""
+    fingerprint: bytes = b""
+
+
+async def store(
+    db: Database,
+    tenant: UUID,
+    batch: Batch,
+    options: Options,
+    response: msgspec.Struct,
+    rejected: list[Rejected],
+) -> Any:
+    """One call: accepted, duplicates, replayed, and the response, the first one's if replayed."""
+    parameters = {
+        **batch.parameters(tenant),
+        "rejected": Jsonb(rejected, dumps=json.encode),
+        "idempotency_key": options.idempotency_key,
+        "fingerprint": options.fingerprint,
+        "response": Jsonb(response, dumps=json.encode),
+        "dry_run": options.dry_run,
+    }
+    return (await db.call(INGEST_REQUEST, parameters))[0]
+
+
+async def store_batch(
+    db: Database,
+    tenant: UUID,
+    batch: Batch,
+    options: Options,
+    rejected: Callable[[dict[int, list[FieldError]]], list[Rejected]],
+) -> tuple[int, int, bool, Left]:
+    """Stores a batch. What the database refuses is refused as a whole (Refused), or left out if
+    lenient; `rejected` makes what is kept of events from their errors by index."""
+    while True:
+        by_index: dict[int, list[FieldError]] = {}
+        for error in batch.errors:
+            by_index.setdefault(error.index or 0, []).append(error)
+        left = Left(len(by_index), batch.errors[:MAX_ERRORS])
+        try:
+            accepted, duplicates, replayed, response = await store(
+                db, tenant, batch, options, left, rejected(by_index)
+            )
+            return accepted, duplicates, replayed, msgspec.json.decode(response, type=Left)
+        except psycopg.Error as error:
+            problem = of_database_error(error)
+            refused = {batch.index[e.index]: e for e in problem.errors if e.index is not None}
+            if not refused:
+                raise
+            batch.errors += [
+                FieldError(e.detail, pointer=e.pointer, index=index) for index, e in refused.items()
+            ]
+            batch.errors.sort(key=lambda e: e.index or 0)
+            if not options.lenient:
+                raise Refused(batch.errors) from error
+            batch = _without(batch, set(refused))
+
+
+def _without(batch: Batch, refused: set[int]) -> Batch:
+    kept = [i for i, index in enumerate(batch.index) if index not in refused]
+    columns = {
+        name: [getattr(batch, name)[i] for i in kept]
+        for name in batch.__struct_fields__
+        if name != "errors"
+    }
+    return Batch(**columns, errors=batch.errors)
