@@ -23,6 +23,7 @@ from service import (
     queries,
     raw_events,
     rejected,
+    segment,
     settings,
     tenants,
 )  # fmt: skip
@@ -42,6 +43,7 @@ def create_app(config: settings.Settings) -> Litestar:
     authentication = Authentication(database, addresses, config.key_cache_seconds)
 
     commits = GroupCommit(database)
+    gate = Gate(authentication, addresses, RateLimit(database, config))
 
     async def tell_uses() -> None:
         while True:
@@ -79,6 +81,9 @@ def create_app(config: settings.Settings) -> Litestar:
             rejected.replay_rejected,
             raw_events.list_events,
             raw_events.export_events,
+            segment.segment_batch,
+            segment.segment_message,
+            segment.segment_metrics,
             queries.count_events,
             queries.events_by_type,
             queries.event_timeline,
@@ -90,10 +95,11 @@ def create_app(config: settings.Settings) -> Litestar:
             health.ready,
             metrics.metrics,
         ],
-        middleware=[Gate(authentication, addresses, RateLimit(database, config))],
+        middleware=[gate],
         cors_config=_cors(config.cors_origins),
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
+            "gate": Provide(lambda: gate, sync_to_thread=False),
             "commits": Provide(lambda: commits, sync_to_thread=False),
             "max_body_bytes": Provide(lambda: config.max_body_bytes, sync_to_thread=False),
         },

@@ -1,6 +1,7 @@
 """Who is calling? API keys, found by their public start and remembered for a moment."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import re
@@ -101,18 +102,22 @@ class Authentication:
             )
 
 
-def presented_key(headers: Any) -> str:
-    """The key of X-API-Key or of Authorization: Bearer. Raises Problem 401."""
+def presented_key(headers: Any, with_basic: bool = False) -> str:
+    """The key of X-API-Key, of Authorization: Bearer, or as the user name of Basic; empty if there
+    is none. Raises Problem 401 where two differ."""
     key: str = headers.get("x-api-key", "")
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        token = token.strip()
-        if key and token and key != token:
-            raise unauthorized("X-API-Key and Authorization name different keys")
-        key = key or token
-    if not key:
-        raise unauthorized("no API key: send it as X-API-Key, or as Authorization: Bearer")
-    return key
+    token = token.strip()
+    if scheme.lower() == "basic" and with_basic:
+        try:
+            token = base64.b64decode(token, validate=True).decode().partition(":")[0]
+        except ValueError:
+            raise unauthorized("the Authorization header is not valid") from None
+    elif scheme.lower() != "bearer":
+        token = ""
+    if key and token and key != token:
+        raise unauthorized("X-API-Key and Authorization name different keys")
+    return key or token
 
 
 def unauthorized(detail: str) -> Problem:

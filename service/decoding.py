@@ -116,7 +116,8 @@ def _decimal(text: str) -> Decimal:
 _strict = msgspec.json.Decoder(Any, float_hook=_decimal)
 
 
-def _keep(raw: bytes) -> bytes:
+def keep(raw: bytes) -> bytes:
+    """What is JSON already needs no encoding."""
     return raw
 
 
@@ -142,11 +143,12 @@ def pointer_of(message: str) -> tuple[str, str]:
     return detail[:1].lower() + detail[1:], re.sub(r"\[(\d+)\]", r"/\1", pointer)
 
 
-def _data_problem(raw: bytes) -> str | None:
+def data_problem(raw: bytes, max_bytes: int = MAX_DATA_BYTES) -> str | None:
+    """What is wrong with a JSON text that should become `data`; None if nothing is."""
     if raw[:1] != b"{":
         return "expected `object`"
-    if len(raw) > MAX_DATA_BYTES:
-        return "longer than 65,536 bytes"
+    if len(raw) > max_bytes:
+        return f"longer than {max_bytes:,} bytes"
     if raw.count(b"{") + raw.count(b"[") > MAX_DATA_DEPTH and _depth(raw) > MAX_DATA_DEPTH:
         return "deeper than 32 levels"
     if _suspicious.search(raw):
@@ -159,6 +161,15 @@ def _data_problem(raw: bytes) -> str | None:
     return None
 
 
+def is_storable(number: Decimal) -> bool:
+    """Can this be the value of an event?"""
+    return (
+        abs(number) < MAX_VALUE
+        and number.adjusted() >= -MAX_DIGITS
+        and len(number.as_tuple().digits) <= MAX_DIGITS
+    )
+
+
 def _value(raw: bytes) -> Decimal | None:
     """The value as an exact number. Raises ValueError with what is wrong."""
     if raw == b"null":
@@ -166,7 +177,7 @@ def _value(raw: bytes) -> Decimal | None:
     if not _number.fullmatch(raw):
         raise ValueError("expected a number")
     number = Decimal(raw.decode()) if len(raw) <= MAX_DIGITS else Decimal("Infinity")
-    if not abs(number) < MAX_VALUE or number.adjusted() < -MAX_DIGITS:
+    if not is_storable(number):
         raise ValueError("must be between -1e30 and 1e30 and have at most 100 digits")
     return number
 
@@ -198,7 +209,7 @@ def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
         data = bytes(event.data)
         if data == b"null":
             data = b"{}"
-        if problem := _data_problem(data):
+        if problem := data_problem(data):
             problems.append((problem, "/data"))
         for name, text in (
             ("type", event.type),
@@ -228,7 +239,7 @@ def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
         batch.value.append(value)
         batch.actor_id.append(event.actor_id)
         batch.session_id.append(event.session_id)
-        batch.data.append(Jsonb(data, dumps=_keep))
+        batch.data.append(Jsonb(data, dumps=keep))
     return batch
 
 
@@ -281,20 +292,26 @@ async def read_body(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
         raise Problem(415, f"content encoding {encoding}; use gzip or none")
     body = await request.body()
     if encoding == "gzip":
-        inflate = zlib.decompressobj(wbits=31)
-        try:
-            body = inflate.decompress(body, max_bytes + 1)
-        except zlib.error as error:
-            raise Problem(400, "the body is not gzip") from error
-        if len(body) > max_bytes or inflate.unconsumed_tail:
-            raise Problem(413, f"the body inflates to more than {max_bytes:,} bytes")
-        if not inflate.eof or inflate.unused_data:
-            raise Problem(400, "the gzip body is cut short or has more than one member")
+        body = inflate(body, max_bytes)
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
     return body
+
+
+def inflate(body: bytes, max_bytes: int) -> bytes:
+    """The content of one gzip member, of at most max_bytes. Raises Problem 400 or 413."""
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        content = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise Problem(400, "the body is not gzip") from error
+    if len(content) > max_bytes or stream.unconsumed_tail:
+        raise Problem(413, f"the body inflates to more than {max_bytes:,} bytes")
+    if not stream.eof or stream.unused_data:
+        raise Problem(400, "the gzip body is cut short or has more than one member")
+    return content
 
 
 def as_text(raw: bytes) -> str:

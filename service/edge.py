@@ -93,14 +93,14 @@ class Edge:
             )
             if reading:
                 late = Problem(408, f"the body did not arrive within {self._seconds:g} s")
-            await _send_problem(late, request_id, send_on)
+            await _send_problem(late, scope, send_on)
         except Problem as problem:
             ended = True
-            await _send_problem(problem, request_id, send_on)
+            await _send_problem(problem, scope, send_on)
 
 
-async def _send_problem(problem: Problem, request_id: str, send: Send) -> None:
-    body = encode(problem, request_id)
+async def _send_problem(problem: Problem, scope: Any, send: Send) -> None:
+    body = encode(problem, scope["state"]["request_id"], scope["path"])
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     await send(
         {

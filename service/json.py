@@ -13,11 +13,17 @@ CSV = "text/csv"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_canonical = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
 
 def encode(value: object) -> bytes:
     """A value as JSON."""
     return _encoder.encode(value)
+
+
+def encode_sorted(value: object) -> bytes:
+    """The same value gives the same bytes, whatever the order of its keys."""
+    return _canonical.encode(value)
 
 
 def respond(body: object, status: int = 200) -> Response[Any]:

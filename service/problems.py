@@ -46,6 +46,8 @@ class ProblemBody(msgspec.Struct, omit_defaults=True):
     detail: str
     instance: str = ""
     errors: list[FieldError] = []
+    code: str = ""
+    message: str = ""
 
 
 class Problem(Exception):
@@ -106,23 +108,25 @@ def problem_of(
     return Problem(500, "an unexpected error; it has been logged")
 
 
-def encode(problem: Problem, request_id: str) -> bytes:
+def encode(problem: Problem, request_id: str, path: str) -> bytes:
     """The body of the response for a problem."""
-    return msgspec.json.encode(
-        ProblemBody(
-            title=HTTPStatus(problem.status).phrase,
-            status=problem.status,
-            detail=problem.detail,
-            instance=f"urn:request:{request_id}",
-            errors=problem.errors,
-        )
+    body = ProblemBody(
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        instance=f"urn:request:{request_id}",
+        errors=problem.errors,
     )
+    if path.startswith("/v1/"):
+        # Without these, some Segment clients take an error for a broken network and try again.
+        body.code, body.message = body.title.lower().replace(" ", "_"), problem.detail
+    return msgspec.json.encode(body)
 
 
 def respond(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
     """The response for a problem."""
     return Response(
-        encode(problem, request.scope["state"]["request_id"]),
+        encode(problem, request.scope["state"]["request_id"], request.scope["path"]),
         status_code=problem.status,
         media_type="application/problem+json",
         headers=problem.headers,

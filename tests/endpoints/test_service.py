@@ -16,6 +16,12 @@ import pytest
 from service.uuid7 import uuid7
 from tests.conftest import Service, admin_key, running_service
 
+SEGMENT = {
+    f"/v1/{path}" for path in (
+        "batch", "b", "import", "track", "t", "identify", "i", "page", "p", "screen", "s", "group", "g",
+        "alias", "a",
+    )
+}  # fmt: skip
 COUNT = "/analytics/events/count"
 BY_TYPE = "/analytics/events/by-type"
 TIMELINE = "/analytics/events/timeline"
@@ -481,7 +487,7 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
         "/tenants", "/tenants/{tenant_id}", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate",
-        "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
+        "/v1/m", *SEGMENT, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
         "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
         "/metrics", "/health/live", "/health/ready", "/summaries/changes", "/events/export",
         "/actors/{actor_id}", "/actors/{actor_id}/events",
