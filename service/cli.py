@@ -1,25 +1,44 @@
 """The command pgtally."""
 
+import contextlib
+import gzip
+import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 import psycopg
 import rich_click as click
+from click.shell_completion import get_completion_class
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.server import Server
 from rich.progress import Progress
 
-from service import admin, decoding, load, problems, settings
+from service import admin, settings, transfer
 from service.cluster import Cluster, ClusterError
-from service.console import dsn_option
+from service.console import (
+    all_tenants,
+    call,
+    connect,
+    dsn_option,
+    explain,
+    json_option,
+    show,
+    show_one,
+    tenant_id,
+)
 from service.demo import DemoError
 from service.migrate import MigrationError, migrate
 from service.run import only_one, run
+
+tenant_option = click.option("--tenant", required=True, help="The id or the name of the tenant.")
 
 
 def _home() -> Path:
@@ -74,36 +93,61 @@ def remove_command() -> None:
 
 @cli.command("migrate")
 @dsn_option
-def migrate_command(dsn: str) -> None:
+@json_option
+def migrate_command(dsn: str, as_json: bool) -> None:
     """Bring a database up to date: migrations, functions, jobs."""
+    _migrate(dsn, as_json)
+
+
+def _migrate(dsn: str, quiet: bool) -> None:
+    said: list[str] = []
     try:
-        migrate(dsn, click.echo)
+        migrate(dsn, said.append if quiet else click.echo)
     except (MigrationError, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from error
+    if quiet:
+        show_one({"done": said}, True)
 
 
 @cli.command("init")
 @dsn_option
-def init_command(dsn: str) -> None:
+@json_option
+def init_command(dsn: str, as_json: bool) -> None:
     """Migrate, and make an admin key, which is shown this once."""
     try:
         migrate(dsn, lambda text: click.echo(text, err=True))
     except (MigrationError, psycopg.OperationalError) as error:
         raise click.ClickException(str(error)) from error
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        row = connection.execute(
-            "select api_key from tally.admin_key_create('pgtally init')"
-        ).fetchone()
-    click.echo(row[0] if row else "")
+    with connect(dsn) as connection:
+        (made,) = call(
+            connection,
+            "select key_id, api_key from tally.admin_key_create('pgtally init')",
+        )
+    show_one(made, as_json)
+
+
+def _settings() -> settings.Settings:
+    try:
+        return settings.load()
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command("config")
+@json_option
+def config_command(as_json: bool) -> None:
+    """Print the settings in force and where each comes from, without secrets."""
+    try:
+        found = settings.in_force()
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    show([one._asdict() for one in found], as_json)
 
 
 @cli.command("serve")
 def serve_command() -> None:
-    """Serve HTTP. Settings come from PGTALLY_* variables; see docs/configuration.md."""
-    try:
-        config = settings.load()
-    except settings.SettingsError as error:
-        raise click.ClickException(str(error)) from error
+    """Serve HTTP. Settings come from PGTALLY_* variables or a file; see docs/configuration.md."""
+    config = _settings()
     Server(
         "service.app:from_environment",
         factory=True,
@@ -112,63 +156,152 @@ def serve_command() -> None:
         port=config.port,
         workers=config.workers,
         workers_kill_timeout=15,
+        http1_settings=HTTP1Settings(header_read_timeout=config.request_timeout_ms),
         log_access=False,
         backlog=1024,
     ).serve()
 
 
+@cli.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the completion script of a shell: `eval "$(pgtally completion bash)"`."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.ClickException(f"no completion for {shell}")
+    click.echo(found(cli, {}, "pgtally", "_PGTALLY_COMPLETE").source())
+
+
+def _zone(_: Any, __: Any, value: str | None) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(value) if value else None
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise click.BadParameter(f"unknown time zone {value!r}") from error
+
+
 @cli.command("import")
 @dsn_option
-@click.option("--tenant", required=True, type=click.UUID, help="The tenant's id.")
-@click.argument("file", type=click.File("rb"), default="-")
-def import_command(dsn: str, tenant: UUID, file: BinaryIO) -> None:
-    """Import events from NDJSON, one a line, as POST /events takes them.
+@json_option
+@tenant_option
+@click.option(
+    "--format", "form", type=click.Choice(["ndjson", "csv", "segment"]),
+    help="ndjson: as POST /events takes events, one a line; csv: names of fields and properties in "
+    "its first line; segment: Segment's messages, one a line. By the file's name if absent.",
+)  # fmt: skip
+@click.option("--time-zone", callback=_zone, help="Of times without an offset in CSV files.")
+@click.option("--from-line", default=1, help="Where to go on after an interruption.")
+@click.option("--bad-lines", type=click.File("wb"), help="A file for the lines that are no events.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-")
+def import_command(
+    dsn: str,
+    as_json: bool,
+    tenant: str,
+    form: transfer.Format | None,
+    time_zone: ZoneInfo | None,
+    from_line: int,
+    bad_lines: io.BufferedWriter | None,
+    file: str,
+) -> None:
+    """Import events from a file or standard input, also gzip.
 
-    Loading a file twice adds nothing if its events have ids. Bad lines are listed and left out;
-    then the exit code is 1.
+    Importing a file twice adds nothing. Bad lines are listed with their numbers and left out; then
+    the exit code is 1. Each event needs a time: occurredAt, or an id that is a UUIDv7.
     """
-    bad = 0
+    form = form or transfer.guess_format(file)
+    raw: Any = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
+    size = None if file == "-" else Path(file).stat().st_size
+    result = transfer.ImportResult(line=from_line - 1)
+    with Progress(disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("lines", total=size)
 
-    def rows(connection: psycopg.Connection[Any]) -> Iterator[tuple[Any, ...]]:
-        nonlocal bad
-        number = 0
-        while lines := file.readlines(4_000_000):
-            batch = decoding.decode_events(
-                [line.strip() or b"{}" for line in lines], decoding.utc_now()
-            )
-            for error in batch.errors:
-                bad += 1
-                place = f"line {number + (error.index or 0) + 1}{error.pointer or ''}"
-                click.echo(f"{place}: {error.detail}", err=True)
-            number += len(lines)
-            load.make_partitions(connection, load.full_weeks(batch.occurred_at))
-            yield from zip(
-                batch.occurred_at, batch.event_id, batch.event_type, batch.value, batch.actor_id,
-                batch.session_id, (data.obj for data in batch.data), strict=True,
-            )  # fmt: skip
-            click.echo(f"{number:,} lines read", err=True)
+        def bad(one: transfer.BadLine) -> None:
+            click.echo(f"line {one.line}: {one.detail}", err=True)
+            if bad_lines:
+                bad_lines.write(one.content + b"\n")
 
-    with psycopg.connect(dsn, autocommit=True) as connection:
+        started = time.monotonic()
+        told = started
+
+        def progress(now: transfer.ImportResult) -> None:
+            nonlocal told
+            done = raw.tell() if size else 0
+            bar.update(task, completed=done, description=f"{now.line:,} lines")
+            if bar.disable and time.monotonic() - told > 5:
+                told = time.monotonic()
+                rate = (now.accepted + now.duplicates) / (told - started)
+                left = (
+                    f", {(told - started) * (size - done) / done:.0f} s left"
+                    if size and done
+                    else ""
+                )
+                click.echo(f"{now.line:,} lines, {rate:,.0f} events/s{left}", err=True)
+
         try:
-            accepted, duplicates = load.load(
-                connection, tenant, rows(connection), lambda count: None
+            with connect(dsn) as connection:
+                found = tenant_id(connection, tenant)
+            lines = transfer.read_lines(transfer.open_input(raw), form, time_zone)
+            transfer.import_events(
+                lambda: psycopg.connect(dsn, autocommit=True, application_name="pgtally import"),
+                found, lines, form, from_line, bad, result, progress,
+            )  # fmt: skip
+        except (psycopg.Error, KeyboardInterrupt, OSError, EOFError) as error:
+            text = (
+                explain(error) if isinstance(error, psycopg.Error) else str(error) or "interrupted"
             )
-        except psycopg.Error as error:
-            problem = problems.of_database_error(error)
-            details = "".join(f"\n  event {e.index}: {e.detail}" for e in problem.errors[:20])
-            raise click.ClickException(problem.detail + details) from error
-    click.echo(f"{accepted:,} new, {duplicates:,} duplicates, {bad:,} bad")
-    sys.exit(1 if bad else 0)
+            raise click.ClickException(
+                f"{text}\n{result.accepted:,} events are stored; "
+                f"go on with --from-line {result.line + 1}"
+            ) from error
+    if as_json:
+        show_one(msgspec.structs.asdict(result), True)
+    else:
+        click.echo(f"{result.accepted:,} new, {result.duplicates:,} duplicates, {result.bad:,} bad")
+    sys.exit(1 if result.bad else 0)
+
+
+@cli.command("export")
+@dsn_option
+@tenant_option
+@click.option("--from", "start", default="-infinity", help="A date or a time; all if absent.")
+@click.option("--to", "end", default="infinity", help="The first moment after the range.")
+@click.option("--time-zone", default="", help="Of dates; the tenant's own if absent.")
+@click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), help="By the file's name.")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+def export_command(
+    dsn: str,
+    tenant: str,
+    start: str,
+    end: str,
+    time_zone: str,
+    form: transfer.Format | None,
+    file: str,
+) -> None:
+    """Export raw events, oldest first, to a file or standard output; gzip if the name ends in .gz.
+
+    `pgtally import` takes what this writes.
+    """
+    form = form or transfer.guess_format(file)
+    with contextlib.ExitStack() as stack:
+        target: Any = sys.stdout.buffer
+        if file != "-":
+            opened: Any = gzip.open if file.endswith(".gz") else open
+            target = stack.enter_context(opened(file, "wb"))
+        connection = stack.enter_context(connect(dsn))
+        found = tenant_id(connection, tenant)
+        plain = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        count = transfer.export_events(plain, found, start, end, time_zone, target.write, form)
+    click.echo(f"{count:,} events", err=True)
 
 
 @cli.command("rebuild")
 @dsn_option
-@click.argument("tenant", type=click.UUID)
+@json_option
+@click.argument("tenant")
 @click.option("--from", "start", default="-infinity", help="A time; everything if absent.")
 @click.option("--to", "end", default="infinity", help="A time; up to now if absent.")
-def rebuild_command(dsn: str, tenant: UUID, start: str, end: str) -> None:
+def rebuild_command(dsn: str, as_json: bool, tenant: str, start: str, end: str) -> None:
     """Recompute a tenant's summaries from its raw events, a day a transaction."""
-    with psycopg.connect(dsn, autocommit=True) as connection, Progress() as progress:
+    with connect(dsn) as connection, Progress(disable=as_json) as progress:
         bar = progress.add_task("days", total=None)
 
         def advance(notice: psycopg.errors.Diagnostic) -> None:
@@ -176,62 +309,53 @@ def rebuild_command(dsn: str, tenant: UUID, start: str, end: str) -> None:
                 progress.update(bar, completed=int(found[1]), total=int(found[2]))
 
         connection.add_notice_handler(advance)
-        try:
-            row = connection.execute(
-                "call tally.rebuild(%s::uuid, %s::timestamptz, %s::timestamptz)",
-                (tenant, start, end),
-            ).fetchone()
-        except psycopg.Error as error:
-            raise click.ClickException(problems.of_database_error(error).detail) from error
-    days, changed = row if row else (0, 0)
-    click.echo(f"{days:,} days, {changed:,} rows changed")
+        (row,) = call(
+            connection,
+            "call tally.rebuild(%(tenant)s::uuid, %(start)s::timestamptz, %(end)s::timestamptz)",
+            tenant=tenant_id(connection, tenant), start=start, end=end,
+        )  # fmt: skip
+    show_one(row, as_json)
 
 
 @cli.command("verify")
 @dsn_option
-@click.argument("tenant", type=click.UUID, required=False)
-def verify_command(dsn: str, tenant: UUID | None) -> None:
+@json_option
+@click.argument("tenant", required=False)
+def verify_command(dsn: str, as_json: bool, tenant: str | None) -> None:
     """Compare summaries with raw events, of one tenant or all; exit code 1 if any differ."""
-    differences = 0
-    with psycopg.connect(dsn, autocommit=True) as connection, Progress() as progress:
-        tenants = [tenant] if tenant else [
-            found for (found,) in connection.execute("select tenant_id from tally.tenants")
-        ]  # fmt: skip
-        for one in progress.track(tenants, description="tenants"):
-            try:
-                rows = connection.execute("select * from tally.verify(%s)", (one,)).fetchall()
-            except psycopg.Error as error:
-                raise click.ClickException(problems.of_database_error(error).detail) from error
-            for row in rows:
-                differences += 1
-                progress.console.print(one, *row)
-    click.echo(f"{len(tenants):,} tenants, {differences:,} differences")
+    with connect(dsn) as connection, Progress(disable=as_json) as progress:
+        tenants: list[UUID] = [tenant_id(connection, tenant)] if tenant else all_tenants(connection)
+        differences = [
+            {"tenant_id": one, **row}
+            for one in progress.track(tenants, description="tenants")
+            for row in call(connection, "select * from tally.verify(%(tenant)s)", tenant=one)
+        ]
+    if differences or as_json:
+        show(differences, as_json)
+    if not as_json:
+        click.echo(f"{len(tenants):,} tenants, {len(differences):,} differences")
     sys.exit(1 if differences else 0)
 
 
 @cli.command("doctor")
 @dsn_option
-def doctor_command(dsn: str) -> None:
+@json_option
+def doctor_command(dsn: str, as_json: bool) -> None:
     """Check jobs, backlog, partitions, extensions, roles, policies; exit code 1 if any is wrong."""
-    wrong = 0
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        for name, status, message, remedy in connection.execute("select * from tally.doctor()"):
-            wrong += status != "ok"
-            click.echo(
-                f"{status:8} {name}: {message}" + (f"\n         run: {remedy}" if remedy else "")
-            )
-    sys.exit(1 if wrong else 0)
+    with connect(dsn) as connection:
+        rows = call(connection, "select * from tally.doctor()")
+    if as_json:
+        show(rows, True)
+    else:
+        for row in rows:
+            remedy = f"\n         run: {row['remedy']}" if row["remedy"] else ""
+            click.echo(f"{row['status']:8} {row['check_name']}: {row['message']}{remedy}")
+    sys.exit(1 if any(row["status"] != "ok" for row in rows) else 0)
 
 
 def main() -> None:
-    """The entry point: what the database refuses is said in a line, not in a traceback."""
-    try:
-        cli()
-    except psycopg.Error as error:
-        click.echo(f"Error: {str(error).splitlines()[0] if str(error) else error!r}", err=True)
-        if error.sqlstate in ("42P01", "3F000"):
-            click.echo("This database has no pgtally, or an older one: pgtally migrate", err=True)
-        sys.exit(1)
+    """The entry point."""
+    cli()
 
 
 if __name__ == "__main__":

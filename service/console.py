@@ -73,6 +73,18 @@ def tenant_id(connection: psycopg.Connection[Row], tenant: str) -> UUID:
     return found
 
 
+def all_tenants(connection: psycopg.Connection[Row]) -> list[UUID]:
+    """The ids of all tenants, in the order of their names."""
+    found: list[Row] = []
+    while page := call(
+        connection,
+        "select tenant_id, name from api.tenant_list(%(after)s)",
+        after=found[-1]["name"] if found else "",
+    ):
+        found += page
+    return [row["tenant_id"] for row in found]
+
+
 def _text(value: Any) -> str:
     if value is None:
         return ""

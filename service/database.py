@@ -37,7 +37,13 @@ class Database:
             timeout=self._timeout_seconds,
             # Give up soon: the next request tries again, instead of waiting out a long backoff.
             reconnect_timeout=1,
-            kwargs={"autocommit": True, "application_name": "pgtally", "connect_timeout": 5},
+            kwargs={
+                "autocommit": True,
+                "application_name": "pgtally",
+                "connect_timeout": 5,
+                # Some poolers in transaction mode cannot keep prepared statements.
+                "prepare_threshold": 5 if settings.prepare_statements else None,
+            },
             open=False,
         )
 

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -93,6 +93,16 @@ class Batch(msgspec.Struct):
             "data": self.data,
         }
 
+    def without(self, refused: Container[int | None]) -> "Batch":
+        """The batch without the events at these positions."""
+        kept = [i for i, index in enumerate(self.index) if index not in refused]
+        columns = {
+            name: [getattr(self, name)[i] for i in kept]
+            for name in self.__struct_fields__
+            if name != "errors"
+        }
+        return Batch(**columns, errors=self.errors)
+
 
 _event = msgspec.json.Decoder(Event)
 _envelope = msgspec.json.Decoder(Envelope)
@@ -140,7 +150,9 @@ def pointer_of(message: str) -> tuple[str, str]:
     field = re.search(r"(?:unknown field|required field) `([^`]+)`", detail)
     if field:
         pointer += "/" + field[1].replace("~", "~0").replace("/", "~1")
-    return detail[:1].lower() + detail[1:], re.sub(r"\[(\d+)\]", r"/\1", pointer)
+    if not detail.startswith("JSON"):
+        detail = detail[:1].lower() + detail[1:]
+    return detail, re.sub(r"\[(\d+)\]", r"/\1", pointer)
 
 
 def data_problem(raw: bytes, max_bytes: int = MAX_DATA_BYTES) -> str | None:
@@ -192,13 +204,19 @@ def _all_text(value: Any) -> str:
     return ""
 
 
-def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
-    """Decodes events one by one. Every bad one gets its errors, with its index."""
+def decode_events(
+    raws: Sequence[msgspec.Raw | bytes],
+    now: datetime,
+    decoder: msgspec.json.Decoder[Any] = _event,
+    make_id: Callable[[int], UUID] | None = None,
+) -> Batch:
+    """Decodes events one by one. Every bad one gets its errors, with its index. An event without an
+    id gets one of make_id, by default a UUIDv7 of now."""
     batch = Batch([], [], [], [], [], [], [], [], [])
     for index, raw in enumerate(raws):
         problems: list[tuple[str, str]] = []
         try:
-            event = _event.decode(raw)
+            event = decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
             problems.append(pointer_of(str(error)))
             batch.errors += [FieldError(d, pointer=p, index=index) for d, p in problems]
@@ -234,7 +252,7 @@ def decode_events(raws: Sequence[msgspec.Raw | bytes], now: datetime) -> Batch:
             continue
         batch.index.append(index)
         batch.occurred_at.append(occurred_at)
-        batch.event_id.append(event.id or uuid7(now))
+        batch.event_id.append(event.id or (make_id(index) if make_id else uuid7(now)))
         batch.event_type.append(event.type)
         batch.value.append(value)
         batch.actor_id.append(event.actor_id)

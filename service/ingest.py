@@ -116,14 +116,4 @@ async def store_batch(
             batch.errors.sort(key=lambda e: e.index or 0)
             if not options.lenient:
                 raise Refused(batch.errors) from error
-            batch = _without(batch, set(refused))
-
-
-def _without(batch: Batch, refused: set[int]) -> Batch:
-    kept = [i for i, index in enumerate(batch.index) if index not in refused]
-    columns = {
-        name: [getattr(batch, name)[i] for i in kept]
-        for name in batch.__struct_fields__
-        if name != "errors"
-    }
-    return Batch(**columns, errors=batch.errors)
+            batch = batch.without(set(refused))

@@ -41,7 +41,7 @@ def respond_list(
     that is more than the list."""
     wanted = request.accept.best_match([JSON, CSV, NDJSON], default=JSON)
     if wanted == CSV:
-        content, media_type = _csv(rows, shape), f"{CSV}; charset=utf-8; header=present"
+        content, media_type = csv_lines(rows, shape), f"{CSV}; charset=utf-8; header=present"
     elif wanted == NDJSON:
         content, media_type = lines(rows), NDJSON
     else:
@@ -54,12 +54,15 @@ def lines(rows: Sequence[Any]) -> bytes:
     return _encoder.encode_lines(rows)
 
 
-def _csv(rows: Sequence[msgspec.Struct], shape: type[msgspec.Struct]) -> bytes:
+def csv_lines(
+    rows: Sequence[msgspec.Struct], shape: type[msgspec.Struct], header: bool = True
+) -> bytes:
     """RFC 4180: a header, an empty field for null, objects as JSON."""
     fields = msgspec.structs.fields(shape)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([field.encode_name for field in fields])
+    if header:
+        writer.writerow([field.encode_name for field in fields])
     for row in rows:
         writer.writerow([_cell(getattr(row, field.name)) for field in fields])
     return text.getvalue().encode()

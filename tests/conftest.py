@@ -1,5 +1,6 @@
 """A private cluster for the whole run, a database cloned from a migrated template for each test."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -210,3 +211,22 @@ def service(shared_dsn: str) -> Iterator[Service]:
     service_dsn = make_conninfo(shared_dsn, user="tally_service", password=SERVICE_PASSWORD)
     with running_service(service_dsn, **limits) as (url, _):
         yield Service(url, admin_key(shared_dsn))
+
+
+@pytest.fixture
+def pgtally(shared_dsn: str) -> Callable[..., Any]:
+    """The command, as an operator types it; its JSON, or its output, or its errors."""
+
+    def run(*arguments: object, code: int = 0, stdin: Any = None, **variables: str) -> Any:
+        done = subprocess.run(
+            [".venv/bin/pgtally", *map(str, arguments)],
+            cwd=ROOT, input=stdin, capture_output=True, timeout=60,
+            text=not isinstance(stdin, bytes),
+            env={**os.environ, "PGTALLY_ADMIN_DSN": shared_dsn, **variables},
+        )  # fmt: skip
+        assert done.returncode == code, (done.stdout, done.stderr)
+        if "--json" in arguments and code == 0:
+            return json.loads(done.stdout)
+        return done.stdout if code == 0 else done.stderr
+
+    return run

@@ -1,33 +1,12 @@
 """The command pgtally, as an operator types it."""
 
-import json
-import os
-import subprocess
-
 import httpx
 import psycopg
 import pytest
 
 from service.cli import cli
-from tests.conftest import ROOT, make_conninfo
+from tests.conftest import make_conninfo
 from tests.endpoints.test_service import COUNT
-
-
-@pytest.fixture
-def pgtally(shared_dsn):
-    def run(*arguments, code=0, stdin=None, **variables):
-        done = subprocess.run(
-            [".venv/bin/pgtally", *map(str, arguments)],
-            cwd=ROOT, input=stdin, capture_output=True, timeout=60,
-            text=not isinstance(stdin, bytes),
-            env={**os.environ, "PGTALLY_ADMIN_DSN": shared_dsn, **variables},
-        )  # fmt: skip
-        assert done.returncode == code, (done.stdout, done.stderr)
-        if "--json" in arguments and code == 0:
-            return json.loads(done.stdout)
-        return done.stdout if code == 0 else done.stderr
-
-    return run
 
 
 def test_a_tenant_is_made_listed_and_changed(pgtally, service):
