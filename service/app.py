@@ -17,6 +17,7 @@ from service import (
     events,
     health,
     keys,
+    logs,
     metrics,
     openapi,
     problems,
@@ -33,8 +34,6 @@ from service.group_commit import GroupCommit
 from service.middleware import Gate
 from service.rate_limit import AddressLimit, RateLimit
 
-TELL_USES_SECONDS = 60
-
 
 def create_app(config: settings.Settings) -> Litestar:
     """An application with a pool of its own, which opens and closes with it."""
@@ -45,20 +44,21 @@ def create_app(config: settings.Settings) -> Litestar:
     commits = GroupCommit(database)
     gate = Gate(authentication, addresses, RateLimit(database, config))
 
-    async def tell_uses() -> None:
+    async def each_minute() -> None:
         while True:
-            await asyncio.sleep(TELL_USES_SECONDS)
+            await asyncio.sleep(60)
+            metrics.observe_pool(database)
             with contextlib.suppress(psycopg.Error, problems.Problem):
                 await authentication.tell_uses()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
-        telling = asyncio.create_task(tell_uses())
+        minutely = asyncio.create_task(each_minute())
         try:
             yield
         finally:
-            telling.cancel()
+            minutely.cancel()
             await commits.drain()
             with contextlib.suppress(psycopg.Error, problems.Problem):
                 await authentication.tell_uses()
@@ -129,5 +129,6 @@ def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
 
 def from_environment() -> ASGIApp:
     """The factory that the server calls in each worker."""
+    logs.configure()
     config = settings.load()
     return edge.wrap(create_app(config), config)

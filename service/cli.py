@@ -5,7 +5,9 @@ import gzip
 import io
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from service.console import (
     tenant_id,
 )
 from service.demo import DemoError
+from service.metrics import MULTIPROCESS
 from service.migrate import MigrationError, migrate
 from service.run import only_one, run
 
@@ -148,6 +151,11 @@ def config_command(as_json: bool) -> None:
 def serve_command() -> None:
     """Serve HTTP. Settings come from PGTALLY_* variables or a file; see docs/configuration.md."""
     config = _settings()
+    if config.workers > 1 and MULTIPROCESS not in os.environ:
+        # The processes add up their figures in files of this folder; the library looks for it when
+        # it is imported, so begin anew.
+        os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="pgtally-metrics-")
+        os.execv(sys.executable, [sys.executable, "-m", "service.cli", "serve"])  # noqa: S606
     Server(
         "service.app:from_environment",
         factory=True,
@@ -160,6 +168,8 @@ def serve_command() -> None:
         log_access=False,
         backlog=1024,
     ).serve()
+    if MULTIPROCESS in os.environ:
+        shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)
 
 
 @cli.command("completion")

@@ -13,12 +13,20 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from service.logs import REQUEST_ID
 from service.problems import unavailable
 from service.settings import Settings
 
 # An outage is told by 503 and by /health/ready; the pool would add a line for each attempt.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 RETRIED = frozenset({"40001", "40P01"})
+
+
+def traced(sql: LiteralString) -> LiteralString:
+    """The statement with the id of the request in a comment, so that pg_stat_activity shows which
+    request runs. It costs 0.1 ms, since such a statement is not prepared; so only where one may
+    run for long."""
+    return f"{sql}/* request {REQUEST_ID.get()} */"
 
 
 class Database:
@@ -80,7 +88,7 @@ class Database:
     ) -> list[TupleRow]:
         """`call` for questions, of which a tenant may ask only a few at once: see reader."""
         async with self.reader(tenant):
-            return await self.call(sql, parameters)
+            return await self.call(traced(sql), parameters)
 
     @asynccontextmanager
     async def reader(self, tenant: UUID) -> AsyncIterator[None]:
@@ -99,7 +107,9 @@ class Database:
             raise unavailable()
         try:
             async with self.pool.connection() as connection:
-                cursor = await connection.execute(sql, parameters, binary=True)
+                # A statement with a comment comes only once.
+                once = False if sql.endswith("*/") else None
+                cursor = await connection.execute(sql, parameters, binary=True, prepare=once)
                 return await cursor.fetchall()
         except PoolTimeout:
             if self.pool.get_stats().get("pool_size", 0) == 0:

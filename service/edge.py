@@ -9,13 +9,17 @@ import secrets
 import time
 from typing import Any
 
+import structlog
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.logs import REQUEST_ID
+from service.metrics import DURATION, LIMITED, REQUESTS
 from service.problems import Problem, encode
 from service.settings import Settings
 
 MAX_QUERY_BYTES = 8_192
+log = structlog.get_logger()
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -36,6 +40,7 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._seconds = settings.request_timeout_ms / 1000
+        self._log = settings.log_requests
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,14 +48,17 @@ class Edge:
             return
         started = time.perf_counter()
         request_id = secrets.token_hex(8)
+        REQUEST_ID.set(request_id)
         added = {"X-Request-Id": request_id}
         scope["state"] = {"request_id": request_id, "headers": added}
         begun = ended = reading = False
+        status = 0
 
         async def send_on(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, status
             if message["type"] == "http.response.start":
                 begun = True
+                status = message["status"]
                 if not ended:
                     deadline.reschedule(None)
                 elapsed_ms = (time.perf_counter() - started) * 1000
@@ -97,6 +105,28 @@ class Edge:
         except Problem as problem:
             ended = True
             await _send_problem(problem, scope, send_on)
+        finally:
+            self._tell(scope, status, time.perf_counter() - started)
+
+    def _tell(self, scope: Any, status: int, seconds: float) -> None:
+        """Counts the request, and writes its line; never its query, which may name actors."""
+        route = scope.get("path_template") or "none"
+        REQUESTS.labels(scope["method"], route, status).inc()
+        DURATION.labels(route).observe(seconds)
+        if status == 429:
+            LIMITED.labels(route).inc()
+        if self._log:
+            caller = scope["state"].get("caller")
+            log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                address=address_of(scope),
+                key_id=caller and str(caller.key_id),
+                tenant_id=caller and str(caller.tenant_id),
+            )
 
 
 async def _send_problem(problem: Problem, scope: Any, send: Send) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from service.database import Database
 from service.decoding import Batch
+from service.metrics import FLUSH
 from service.problems import log, problem_of
 
 INGEST_EACH = """
@@ -80,6 +81,7 @@ class GroupCommit:
             "occurred_at", "event_id", "event_type", "value", "actor_id", "session_id", "data",
         ):  # fmt: skip
             parameters[name] = [getattr(one.event, name)[0] for one in taken]
+        FLUSH.observe(len(taken))
         try:
             rows = await self._database.call(INGEST_EACH, parameters)
         except Exception as error:

@@ -9,8 +9,9 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from service import json
-from service.database import Database
+from service.database import Database, traced
 from service.decoding import MAX_ERRORS, Batch
+from service.metrics import BATCH
 from service.problems import FieldError, of_database_error
 
 # Placeholders with b go in binary: see service.load.INGEST.
@@ -83,7 +84,8 @@ async def store(
         "response": Jsonb(response, dumps=json.encode),
         "dry_run": options.dry_run,
     }
-    return (await db.call(INGEST_REQUEST, parameters))[0]
+    BATCH.observe(len(batch.index))
+    return (await db.call(traced(INGEST_REQUEST), parameters))[0]
 
 
 async def store_batch(

@@ -10,6 +10,22 @@ begin
   select 'deltas_waiting', '', count(*)::double precision
   from (select from tally.summary_deltas limit 1000000) as d
   union all
+  select 'fold_lag_seconds', '', extract(epoch from now() - max(r.finished_at))::double precision
+  from tally.job_runs as r
+  where r.job = 'fold' and r.status = 'done'
+  having max(r.finished_at) is not null
+  union all
+  select 'rejected_events', '', count(*)::double precision
+  from (select from tally.rejected_events limit 100000) as r
+  union all
+  select
+    'bytes',
+    case when c.relispartition then 'events' else c.relname::text end,
+    sum(pg_catalog.pg_total_relation_size(c.oid))::double precision
+  from pg_catalog.pg_class as c
+  where c.relnamespace = 'tally'::regnamespace and c.relkind = 'r'
+  group by 2
+  union all
   select 'default_partition_events', '', count(*)::double precision
   from (select from tally.events_default limit 100000) as e
   union all
@@ -37,4 +53,4 @@ alter function api.metrics owner to tally_owner;
 revoke all on function api.metrics from public;
 grant execute on function api.metrics to tally_service;
 comment on function api.metrics is
-  'Figures for monitoring: backlog, default partition, partitions ahead, healed summaries, and when each job last succeeded.';
+  'Figures for monitoring: backlog, fold lag, default partition, partitions ahead, healed summaries, rejected events, bytes, and when each job last succeeded.';

@@ -289,3 +289,98 @@ def test_no_secret_is_in_a_log_a_process_list_or_an_error(dsn, db, service_dsn, 
             assert not any(hidden in answer.text for answer in answers)
     finally:
         db.execute("select tally.bi_role_drop(%s)", (login["role_name"],))
+
+
+def test_the_id_of_a_request_is_in_its_log_line_and_in_pg_stat_activity(
+    shared_service_dsn, shared_dsn, tmp_path
+):
+    output = (tmp_path / "service.log").open("w+")
+    with (
+        running_service(shared_service_dsn, output=output) as (url, _),
+        psycopg.connect(shared_dsn, autocommit=True) as db,
+    ):
+        client = Service(url, admin_key(shared_dsn)).tenant()
+        running = """
+          select substring(query from 'request ([0-9a-f]{16})') from pg_stat_activity
+          where usename = 'tally_service' and state = 'active' and query ~ 'event_count'
+            and datname = current_database()
+        """
+        with psycopg.connect(shared_dsn) as blocker, ThreadPoolExecutor(1) as pool:
+            blocker.execute("lock table tally.summaries")
+            asked = pool.submit(client.get, COUNT, params={"actorId": "", "from": "2024-01-01"})
+            wait_for(lambda: db.execute(running).fetchall())
+            (seen,) = db.execute(running).fetchone()
+            blocker.rollback()
+            response = asked.result()
+        assert response.headers["x-request-id"] == seen
+        output.flush()
+        lines = [
+            json.loads(line)
+            for line in Path(output.name).read_text().splitlines()
+            if line[0] == "{"
+        ]
+        (line,) = [one for one in lines if one.get("request_id") == seen]
+        assert (line["route"], line["status"], line["method"]) == (COUNT, 200, "GET")
+        assert line["tenant_id"] == str(client.tenant_id)
+        assert "2024" not in json.dumps({**line, "timestamp": ""})
+
+
+def test_several_processes_answer_metrics_of_all_of_them(shared_service_dsn, shared_dsn):
+    limits = {"PGTALLY_TENANTS_PER_MINUTE": "10000", "PGTALLY_WORKERS": "2"}
+    with running_service(shared_service_dsn, **limits) as (url, _):
+        for _ in range(40):
+            httpx.get(url + "/nowhere")
+        key = {"X-API-Key": admin_key(shared_dsn)}
+        for _ in range(6):
+            text = httpx.get(url + "/metrics", headers=key).text
+            (line,) = [
+                one
+                for one in text.splitlines()
+                if one.startswith("pgtally_http_requests_total{")
+                and 'route="none"' in one
+                and 'status="404"' in one
+            ]
+            assert float(line.rsplit(" ", 1)[1]) == 40
+
+
+def test_a_service_that_is_told_to_stop_finishes_what_it_has_accepted(
+    shared_service_dsn, shared_dsn
+):
+    limits = {"PGTALLY_INGEST_PER_MINUTE": "1000000"}
+    answers = []
+    with (
+        running_service(shared_service_dsn, **limits) as (url, process),
+        psycopg.connect(shared_dsn, autocommit=True) as db,
+    ):
+        client = Service(url, admin_key(shared_dsn)).tenant()
+
+        def send(n):
+            with httpx.Client(base_url=url, headers=client.headers, timeout=30) as mine:
+                while True:
+                    try:
+                        answers.append(mine.post("/events", json={"type": "a"}).status_code)
+                    except httpx.ConnectError:
+                        return
+                    except httpx.TransportError:
+                        answers.append("broken")
+                        return
+
+        with ThreadPoolExecutor(8) as pool:
+            futures = [pool.submit(send, n) for n in range(8)]
+            wait_for(lambda: len(answers) > 200)
+            with psycopg.connect(shared_dsn) as blocker:
+                # Requests are under way when the signal comes, and stay so for a while.
+                blocker.execute("lock table tally.summary_deltas")
+                time.sleep(0.3)
+                process.terminate()
+                time.sleep(0.5)
+            for future in futures:
+                future.result()
+        assert process.wait(15) == 0
+        stored = "select count(*) from tally.events where tenant_id = %s"
+        (count,) = db.execute(stored, (client.tenant_id,)).fetchone()
+    accepted = answers.count(201)
+    assert set(answers) <= {201, 503, "broken"}
+    # A connection that was idle when the server closed it may break; nothing that was accepted is lost.
+    assert count >= accepted
+    assert count - accepted <= answers.count("broken")
