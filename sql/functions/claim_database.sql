@@ -11,13 +11,13 @@ begin
   execute format('revoke create, temporary on database %I from public', current_database());
   execute format(
     'grant connect on database %I to tally_service, tally_jobs, tally_bi', current_database());
-  -- Large objects can be stored even by a login that may create nothing, and an advisory lock can
-  -- stop a migration: neither is for everybody.
+  -- A login that may create nothing can still store large objects, fill the WAL with messages, and
+  -- stop a migration with an advisory lock: none of these is for everybody.
   for v_function in
     select p.oid
     from pg_catalog.pg_proc as p
     where p.pronamespace = 'pg_catalog'::regnamespace
-      and p.proname ~ '^(lo_|loread$|lowrite$|pg_(try_)?advisory_)'
+      and p.proname ~ '^(lo_|loread$|lowrite$|pg_(try_)?advisory_|pg_logical_emit_message$)'
   loop
     execute format('revoke execute on function %s from public', v_function);
   end loop;
