@@ -56,7 +56,7 @@ def _checked(actor_id: str) -> str:
 
 @get(
     "/actors/{actor_id:str}/events",
-    opt={"scope": "read", "rate": "analytics", "query": ActorQuery},
+    opt={"scope": "read", "rate": "analytics", "query": ActorQuery, "pages": True},
     operation_id="listActorEvents",
     summary="What is known of an actor",
     tags=["Actors"],

@@ -103,7 +103,13 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
 
 @post(
     "/events",
-    opt={"scope": "ingest", "rate": "ingest", "body": Event, "request": True},
+    opt={
+        "scope": "ingest",
+        "rate": "ingest",
+        "body": Event,
+        "request": True,
+        "also": {200: "The event was stored already."},
+    },
     operation_id="createEvent",
     summary="Store one event",
     tags=["Events"],
@@ -184,7 +190,7 @@ async def create_events(
 
 @get(
     "/events/receipts/{idempotency_key:str}",
-    opt={"scope": "ingest", "rate": "ingest", "errors": [404]},
+    opt={"scope": "ingest", "rate": "ingest"},
     operation_id="getReceipt",
     summary="What became of a request?",
     tags=["Events"],

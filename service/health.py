@@ -41,7 +41,7 @@ async def live() -> Response[Live]:
 
 @get(
     "/health/ready",
-    opt={"public": True},
+    opt={"public": True, "also": {503: "The database is not available."}},
     operation_id="ready",
     tags=["Health"],
     summary="Readiness",

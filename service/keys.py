@@ -184,7 +184,7 @@ async def list_keys(request: Request[Any, Any, State], db: Database) -> Response
     "/keys/{key_id:uuid}/rotate",
     opt={
         "scope": "admin", "rate": "tenants", "query": TenantQuery, "body": Rotation,
-        "errors": [404],
+        "body_optional": True,
     },
     operation_id="rotateKey",
     summary="Replace a key",
@@ -212,7 +212,7 @@ async def rotate_key(
 @delete(
     "/keys/{key_id:uuid}",
     status_code=200,
-    opt={"scope": "admin", "rate": "tenants", "query": TenantQuery, "errors": [404]},
+    opt={"scope": "admin", "rate": "tenants", "query": TenantQuery},
     operation_id="revokeKey",
     summary="Revoke a key",
     tags=["Keys"],

@@ -6,6 +6,7 @@ so their Structs are added here. The page and its script are served from this pr
 
 import base64
 import hashlib
+import typing
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from service import json
 from service.problems import ProblemBody
 from service.queries import takes_filters
 
@@ -48,11 +50,55 @@ ERRORS = {
     408: "The body did not arrive in time.",
     409: "The name is taken.",
     413: "The body is too large.",
+    414: "The query is too long.",
     415: "The content type or encoding is not supported.",
-    429: "Too many requests; see Retry-After.",
-    503: "The database is not available; see Retry-After.",
+    422: "The Idempotency-Key was used for another request.",
+    429: "Too many requests.",
+    500: "A defect; it has been logged.",
+    503: "The database is not available; nothing was done, try again.",
     504: "The request took too long and was cancelled.",
 }
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+EVERYWHERE = {"X-Request-Id": _header("Names the request in logs and in pg_stat_activity.")}
+LIMITS = {
+    "RateLimit-Policy": _header('The class, its quota and its window: `"ingest";q=1000;w=60`.'),
+    "RateLimit": _header("What is left, and the seconds until all of it is back."),
+    "X-RateLimit-Limit": _header("Requests a minute.", "integer"),
+    "X-RateLimit-Remaining": _header("What is left.", "integer"),
+    "X-RateLimit-Reset": _header("Seconds until all of it is back.", "integer"),
+}
+RETRY = {"Retry-After": _header("Seconds to wait.", "integer")}
+OPTIONS = {
+    "Preference-Applied": _header("Which preferences were heeded."),
+    "Idempotency-Replayed": _header("true where this is the answer of an earlier request."),
+}
+REVALIDATION = {
+    "ETag": _header("Send it as If-None-Match; 304 says that nothing has changed."),
+    "Cache-Control": _header("no-cache: a final figure can be reopened, so ask again."),
+}
+LINK = {"Link": _header('The address of the next page, rel="next".')}
+REQUEST_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Makes the request safe to repeat for 7 days, also without event ids.",
+        "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    },
+    {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": "`handling=lenient` stores the good events of a batch and keeps the others; "
+        "`tx=rollback` is a dry run.",
+        "schema": {"type": "string", "enum": ["handling=lenient", "tx=rollback"]},
+    },
+]
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
 
 
@@ -93,46 +139,96 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
     return parameters
 
 
+def _decimals_are_numbers(schema: Any) -> Any:
+    """msgspec describes a Decimal as a text; our encoder writes it as a number."""
+    if isinstance(schema, list):
+        return [_decimals_are_numbers(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {"type": "number"}
+    return {name: _decimals_are_numbers(inner) for name, inner in schema.items()}
+
+
+def _success(operation: dict[str, Any], handler: Any, schemas: dict[str, Any]) -> None:
+    """Describes the answers that are no errors, from the type that the handler returns."""
+    opt = handler.opt
+    (status,) = [code for code in operation["responses"] if code.startswith("2")]
+    success = operation["responses"][status]
+    headers = dict(EVERYWHERE)
+    if not opt.get("public"):
+        headers |= LIMITS
+    for name, more in (("request", OPTIONS), ("revalidated", REVALIDATION), ("pages", LINK)):
+        if opt.get(name):
+            headers |= more
+    success["headers"] = headers
+    returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
+    if returned and returned[0] is not Any:
+        (schema,), defined = _schemas([returned[0]])
+        schemas.update(_decimals_are_numbers(defined))
+        success["content"] = {json.JSON: {"schema": _decimals_are_numbers(schema)}}
+        if opt.get("pages") or opt.get("list"):
+            for media_type in (json.CSV, json.NDJSON):
+                success["content"][media_type] = {"schema": {"type": "string"}}
+    for other, description in opt.get("also", {}).items():
+        operation["responses"][str(other)] = {**success, "description": description}
+        if other == 304:
+            del operation["responses"]["304"]["content"]
+
+
+def _operation(
+    operation: dict[str, Any], handler: Any, schemas: dict[str, Any], problem: dict[str, Any]
+) -> None:
+    opt = handler.opt
+    statuses = {414, 500, 503, 504, *opt.get("errors", [])}
+    _success(operation, handler, schemas)
+    if not opt.get("public"):
+        operation["security"] = [{"apiKey": []}, {"bearer": []}]
+        if opt.get("segment"):
+            operation["security"].append({"basic": []})
+        statuses |= {400, 401, 403, 429}
+    in_path = [p for p in operation.get("parameters", []) if p["in"] == "path"]
+    if in_path:
+        statuses.add(404)
+    if struct := opt.get("query"):
+        operation["parameters"] = in_path + _parameters(struct)
+    if struct := opt.get("body"):
+        (reference,), defined = _schemas([struct])
+        schemas.update(_decimals_are_numbers(defined))
+        content: dict[str, Any] = {"schema": reference}
+        if "example" in opt:
+            content["example"] = opt["example"]
+        operation["requestBody"] = {
+            "required": not opt.get("body_optional"), "content": {json.JSON: content},
+        }  # fmt: skip
+        statuses |= {408, 413, 415}
+    if opt.get("request"):
+        operation["parameters"] = [*operation.get("parameters", []), *REQUEST_HEADERS]
+        statuses.add(422)
+    for status in sorted(statuses - set(opt.get("also", {}))):
+        operation["responses"][str(status)] = {
+            "description": ERRORS[status],
+            "headers": {**EVERYWHERE, **(RETRY if status in (429, 503) else {})},
+            "content": {"application/problem+json": {"schema": problem}},
+        }
+
+
 def document(request: Request[Any, Any, Any], generated: dict[str, Any]) -> dict[str, Any]:
-    """The generated document with bodies, queries, errors and security added."""
+    """The generated document with bodies, queries, headers, errors and security added."""
     components = generated.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
     components["securitySchemes"] = {
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "bearer": {"type": "http", "scheme": "bearer"},
+        "basic": {"type": "http", "scheme": "basic"},
     }
-    (problem,), defined = _schemas([ProblemBody])
-    schemas.update(defined)
+    (problem,), schemas = _schemas([ProblemBody])
     for route in request.app.routes:
-        operations = generated["paths"].get(route.path, {})
+        operations = generated["paths"].get(getattr(route, "path_format", ""), {})
         for handler in getattr(route, "route_handlers", []):
             for method in handler.http_methods:
-                operation = operations.get(method.lower())
-                if operation is None:
-                    continue
-                statuses = [503]
-                if handler.opt.get("public"):
-                    statuses = []
-                else:
-                    operation["security"] = [{"apiKey": []}, {"bearer": []}]
-                    statuses += [400, 401, 403, 429, 504]
-                if struct := handler.opt.get("query"):
-                    in_path = [p for p in operation.get("parameters", []) if p["in"] == "path"]
-                    operation["parameters"] = in_path + _parameters(struct)
-                if struct := handler.opt.get("body"):
-                    (reference,), defined = _schemas([struct])
-                    schemas.update(defined)
-                    operation["requestBody"] = {
-                        "required": True,
-                        "content": {"application/json": {"schema": reference}},
-                    }
-                    statuses += [408, 413, 415]
-                statuses += handler.opt.get("errors", [])
-                for status in sorted(statuses):
-                    operation["responses"][str(status)] = {
-                        "description": ERRORS[status],
-                        "content": {"application/problem+json": {"schema": problem}},
-                    }
+                if method.lower() in operations:
+                    _operation(operations[method.lower()], handler, schemas, problem)
+    components["schemas"] = schemas
     return generated
 
 

@@ -366,7 +366,7 @@ async def count_events(request: Request[Any, Any, State], db: Database) -> Respo
 
 @get(
     "/analytics/events/by-type",
-    opt={"scope": "read", "rate": "analytics", "query": RangeQuery},
+    opt={"scope": "read", "rate": "analytics", "query": RangeQuery, "list": True},
     operation_id="countEventsByType",
     summary="One figure for each event type, largest first",
     tags=["Analytics"],
@@ -384,7 +384,7 @@ async def events_by_type(
 
 @get(
     "/analytics/events/timeline",
-    opt={"scope": "read", "rate": "analytics", "query": TimelineQuery},
+    opt={"scope": "read", "rate": "analytics", "query": TimelineQuery, "list": True},
     operation_id="eventTimeline",
     summary="One figure for each hour, day, week or month",
     tags=["Analytics"],
@@ -434,7 +434,14 @@ def _side_by_side(
 
 @get(
     "/summaries",
-    opt={"scope": "read", "rate": "summaries", "query": SummaryQuery},
+    opt={
+        "scope": "read",
+        "rate": "summaries",
+        "query": SummaryQuery,
+        "list": True,
+        "revalidated": True,
+        "also": {304: "Nothing has changed."},
+    },
     operation_id="getSummaries",
     summary="Pre-calculated days, weeks and months",
     tags=["Summaries"],
@@ -487,7 +494,7 @@ async def summaries(
 
 @get(
     "/summaries/changes",
-    opt={"scope": "read", "rate": "summaries", "query": ChangesQuery},
+    opt={"scope": "read", "rate": "summaries", "query": ChangesQuery, "list": True},
     operation_id="getSummaryChanges",
     summary="Which final figures have moved?",
     tags=["Summaries"],

@@ -127,7 +127,7 @@ def next_link(
 
 @get(
     "/events",
-    opt={"scope": "read", "rate": "analytics", "query": EventsQuery},
+    opt={"scope": "read", "rate": "analytics", "query": EventsQuery, "pages": True},
     operation_id="listEvents",
     summary="Raw events, newest first",
     tags=["Events"],

@@ -72,7 +72,7 @@ _replay = msgspec.json.Decoder(Replay)
 
 @get(
     "/events/rejected",
-    opt={"scope": "read", "rate": "analytics", "query": RejectedQuery},
+    opt={"scope": "read", "rate": "analytics", "query": RejectedQuery, "pages": True},
     operation_id="listRejectedEvents",
     summary="Events that could not be stored",
     tags=["Events"],
@@ -98,7 +98,7 @@ def _named(row: Any) -> dict[str, Any]:
 @post(
     "/events/rejected/replay",
     status_code=200,
-    opt={"scope": "ingest", "rate": "bulk", "body": Replay},
+    opt={"scope": "ingest", "rate": "bulk", "body": Replay, "body_optional": True},
     operation_id="replayRejectedEvents",
     summary="Try rejected events again",
     tags=["Events"],

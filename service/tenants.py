@@ -136,7 +136,7 @@ async def list_tenants(request: Request[Any, Any, State], db: Database) -> Respo
 
 @get(
     "/tenants/{tenant_id:uuid}",
-    opt={"scope": "admin", "installation": True, "rate": "tenants", "errors": [404]},
+    opt={"scope": "admin", "installation": True, "rate": "tenants"},
     operation_id="getTenant",
     summary="One tenant",
     tags=["Tenants"],
@@ -153,7 +153,7 @@ async def get_tenant(db: Database, tenant_id: UUID) -> Response[Tenant]:
     "/tenants/{tenant_id:uuid}",
     opt={
         "scope": "admin", "installation": True, "rate": "tenants", "body": TenantChange,
-        "errors": [404, 409],
+        "errors": [409],
     },
     operation_id="updateTenant",
     summary="Change a tenant",
