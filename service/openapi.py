@@ -99,6 +99,45 @@ REQUEST_HEADERS = [
         "schema": {"type": "string", "enum": ["handling=lenient", "tx=rollback"]},
     },
 ]
+# Run as requests by a test.
+PARAMETER_EXAMPLES: dict[str, Any] = {
+    "from": "2026-01-01",
+    "to": "2026-02-01",
+    "type": ["purchase"],
+    "actorId": "user-17",
+    "timezone": "Europe/Berlin",
+    "measure": "uniqueActors",
+    "interval": "week",
+    "groupBy": "type",
+    "periodType": "month",
+    "metric": "purchase",
+    "since": "2026-01-01T00:00:00Z",
+    "limit": 50,
+}
+EVENT = {
+    "type": "purchase",
+    "id": "01941f29-7c00-7aaa-8aaa-aaaaaaaaaaaa",
+    "occurredAt": "2025-01-01T12:00:00Z",
+    "actorId": "user-17",
+    "value": 12.5,
+    "data": {"plan": "pro"},
+}
+BODY_EXAMPLES: dict[str, Any] = {
+    "createTenant": {"name": "Example Ltd", "timeZone": "Europe/Berlin", "weekStart": 1},
+    "updateTenant": {"rateLimitsPerMinute": {"ingest": 5000}, "eventRetentionDays": 4000},
+    "createKey": {"name": "dashboard", "scopes": ["read"]},
+    "rotateKey": {"overlapSeconds": 3600},
+    "createEvent": EVENT,
+    "createEvents": {"events": [EVENT, {"type": "visit", "actorId": "user-18"}]},
+    "replayRejectedEvents": {"ids": []},
+    "segmentBatch": {
+        "batch": [
+            {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1",
+             "timestamp": "2025-01-01T12:00:00Z", "properties": {"revenue": 12.5}}
+        ]
+    },
+}  # fmt: skip
+
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
 
 
@@ -114,15 +153,16 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
         description = schema.pop("description", "")
         if field.default not in (msgspec.NODEFAULT, None, *HIDDEN_DEFAULTS):
             schema["default"] = field.default
-        parameters.append(
-            {
-                "name": field.encode_name,
-                "in": "query",
-                "required": False,
-                "description": description,
-                "schema": schema,
-            }
-        )
+        parameter = {
+            "name": field.encode_name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": schema,
+        }
+        if field.encode_name in PARAMETER_EXAMPLES:
+            parameter["example"] = PARAMETER_EXAMPLES[field.encode_name]
+        parameters.append(parameter)
     if takes_filters(struct):
         parameters.append(
             {
@@ -196,8 +236,8 @@ def _operation(
         (reference,), defined = _schemas([struct])
         schemas.update(_decimals_are_numbers(defined))
         content: dict[str, Any] = {"schema": reference}
-        if "example" in opt:
-            content["example"] = opt["example"]
+        if operation["operationId"] in BODY_EXAMPLES:
+            content["example"] = BODY_EXAMPLES[operation["operationId"]]
         operation["requestBody"] = {
             "required": not opt.get("body_optional"), "content": {json.JSON: content},
         }  # fmt: skip
