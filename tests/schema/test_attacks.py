@@ -239,8 +239,8 @@ def test_a_bi_user_who_types_any_sql_gets_nowhere(db, logins, tenants, dsn):
         f'set session authorization "{others_name}"', "set local session authorization tally_tenant",
         f'alter role "{name}" rename to bi_{other.hex}_x', f'alter role "{name}" superuser',
         f'alter role "{name}" bypassrls', f'alter role "{name}" createrole', f'alter role "{name}" connection limit 99',
-        f"alter role current_user set tally.tenant_id = '{other}'",
-        f'grant tally_owner to "{name}"', f'grant "{others_name}" to "{name}"', "create role x", "grant tally_bi to public",
+        
+        f"alter role current_user set tally.tenant_id = '{other}'", f'grant tally_owner to "{name}"', f'grant "{others_name}" to "{name}"', "create role x", "grant tally_bi to public",
         f'alter role "{others_name}" password \'x\'', "set row_security = off; select * from tally.summaries",
         # making something
         "create table x ()", "create table public.x ()", "create table bi.x ()", "create temp table x ()",
@@ -289,7 +289,7 @@ def test_a_bi_user_who_types_any_sql_gets_nowhere(db, logins, tenants, dsn):
     # Allowed, and without effect on what it sees.
     for statement in (
         f"set tally.tenant_id = '{other}'", f"select set_config('tally.tenant_id', '{other}', false)",
-        f"alter role current_user set tally.tenant_id = '{other}'", "set search_path = tally, pg_temp", "set row_security = on",
+         "set search_path = tally, pg_temp", "set row_security = on",
         "alter role current_user set search_path = tally", "alter default privileges grant execute on functions to public",
         "set plan_cache_mode = force_generic_plan", "notify pgtally, 'x'", "listen pgtally", "reset all", "discard all",
         "set session characteristics as transaction read write", "set statement_timeout = 0",
