@@ -25,10 +25,10 @@ soak:
 	@sh service/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak
 
-# Ingest against COPY and reads against `select 1`; prints ratios.
+# Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
 bench:
 	@sh service/bootstrap.sh test
-	@.venv/bin/python -m bench.ingest
+	@.venv/bin/python -m bench
 
 # Known vulnerabilities of the pinned packages. Needs the internet, so it is not part of `make check`.
 audit:

@@ -1,62 +1,34 @@
-"""Ingest against COPY, and reads against `select 1`, on a cluster of its own. Prints ratios.
+"""Bulk and single ingest against COPY, a row a request, and a service that shares no commits."""
 
-    make bench
-
-CPU is that of the database backend alone, from /proc, so that the client's work does not count.
-"""
-
-import os
 import random
 import statistics
-import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.types.json import Jsonb
 
-from service.cluster import Cluster
+from bench.http_load import bulk_events, load, service, single_events
+from bench.report import Report
+from bench.setup import (
+    Connection,
+    Row,
+    backend_seconds,
+    connect,
+    live_events,
+    new_tenant,
+    peak_megabytes,
+    seconds,
+)
 from service.load import INGEST
-from service.migrate import migrate
-from service.uuid7 import uuid7
 
 BATCH = 1000
-ROUNDS = 40
-Row = tuple[datetime, UUID, Decimal | None, str, str, str, bytes]
+COLUMNS = "tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data"
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def live_events(chance: random.Random) -> list[Row]:
-    """A batch as it comes in: the last seconds, 20 types, 10,000 actors, a small object."""
-    now = datetime.now(UTC)
-    return [
-        (
-            now - timedelta(microseconds=chance.randrange(5_000_000)),
-            uuid7(now),
-            Decimal(chance.randrange(10_000)) / 100 if chance.random() < 0.3 else None,
-            f"type {chance.randrange(20)}",
-            f"actor {chance.randrange(10_000)}",
-            f"session {chance.randrange(20_000)}",
-            b'{"plan": "pro", "path": "/pricing", "n": %d}' % chance.randrange(1000),
-        )
-        for _ in range(BATCH)
-    ]
-
-
-def copy(connection: psycopg.Connection[Any], tenant: UUID, rows: list[Row]) -> None:
+def copy(connection: Connection, tenant: UUID, rows: list[Row]) -> None:
+    """What costs least: binary COPY, no duplicates found, no summaries, no row security."""
     with connection.cursor().copy(
-        "copy tally.events (tenant_id, occurred_at, event_id, value, event_type, actor_id,"
-        " session_id, data) from stdin (format binary)"
+        f"copy tally.events ({COLUMNS}) from stdin (format binary)".encode()
     ) as target:
         target.set_types(
             ["uuid", "timestamptz", "uuid", "numeric", "text", "text", "text", "jsonb"]
@@ -65,97 +37,110 @@ def copy(connection: psycopg.Connection[Any], tenant: UUID, rows: list[Row]) -> 
             target.write_row((tenant, *columns, Jsonb(data, dumps=lambda raw: raw)))
 
 
-def ingest(connection: psycopg.Connection[Any], tenant: UUID, rows: list[Row]) -> None:
+def ingest(connection: Connection, tenant: UUID, rows: list[Row]) -> None:
+    """api.events_ingest, as the service calls it."""
     at, ids, values, types, actors, sessions, data = zip(*rows, strict=True)
-    connection.execute(
-        INGEST,
-        {
-            "tenant": tenant,
-            "occurred_at": list(at),
-            "event_id": list(ids),
-            "event_type": list(types),
-            "value": list(values),
-            "actor_id": list(actors),
-            "session_id": list(sessions),
-            "data": [Jsonb(raw, dumps=lambda raw: raw) for raw in data],
-        },
-        binary=True,
-    )
+    parameters = {
+        "tenant": tenant,
+        "occurred_at": list(at),
+        "event_id": list(ids),
+        "event_type": list(types),
+        "value": list(values),
+        "actor_id": list(actors),
+        "session_id": list(sessions),
+        "data": [Jsonb(raw, dumps=lambda raw: raw) for raw in data],
+    }
+    connection.execute(INGEST, parameters, binary=True)
 
 
-def p50_ms(action: Callable[[], object], times: int = 300) -> float:
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        action()
-        taken.append((time.perf_counter() - started) * 1000)
-    return statistics.median(taken)
+def row_by_row(connection: Connection, tenant: UUID, rows: list[Row]) -> None:
+    """What an application writes first: an insert for each event."""
+    for *columns, data in rows:
+        connection.execute(
+            f"insert into tally.events ({COLUMNS}) values"
+            " (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing".encode(),
+            (tenant, *columns, Jsonb(data, dumps=lambda raw: raw)),
+            binary=True,
+        )
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="pgtally-bench-") as folder:
-        Path(folder).chmod(0o755)
-        cluster = Cluster(Path(folder))
-        cluster.create()
-        cluster.start()
-        try:
-            migrate(cluster.dsn(), lambda _: None)
-            run(cluster)
-        finally:
-            cluster.remove()
-
-
-def run(cluster: Cluster) -> None:
+def bulk(dsn: str, report: Report, quick: bool) -> None:
+    """CPU of the backend, then events a second over HTTP."""
+    ways: dict[str, Callable[[Connection, UUID, list[Row]], None]] = {
+        "COPY": copy, "api.events_ingest": ingest, "a row a request": row_by_row,
+    }  # fmt: skip
     chance = random.Random(1)
-    with (
-        psycopg.connect(cluster.dsn(), autocommit=True) as copying,
-        psycopg.connect(cluster.dsn(), autocommit=True) as ingesting,
-    ):
-        tenants = [
-            copying.execute("select tenant_id from api.tenant_create(%s)", (name,)).fetchone()
-            for name in ("copy", "ingest")
-        ]
-        ways = {
-            "COPY": (copying, copy, tenants[0][0]),
-            "ingest": (ingesting, ingest, tenants[1][0]),
-        }
-        used: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(ROUNDS + 5):
-            # Side by side, in turns, so that both meet the same table and the same machine.
-            for name, (connection, way, tenant) in ways.items():
-                rows = live_events(chance)
-                before = cpu_seconds(connection.info.backend_pid)
-                for _ in range(5):
-                    way(connection, tenant, rows)
-                    rows = live_events(chance)
-                if number >= 5:
-                    spent = cpu_seconds(connection.info.backend_pid) - before
-                    used[name].append(spent / 5 / BATCH * 1e6)
-        mean = {name: statistics.mean(values) for name, values in used.items()}
-        for name, value in mean.items():
-            print(f"{name}: {value:.1f} us of database CPU an event")
-        print(f"ingest / COPY: {mean['ingest'] / mean['COPY']:.2f}")
+    connections = {name: connect(dsn) for name in ways}
+    tenants = {name: new_tenant(connections[name], f"bulk {name}")[0] for name in ways}
+    used: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(10 if quick else 60):
+        report.progress(f"bulk ingest, round {number + 1}")
+        # In turns, so that all meet the same table and the same machine.
+        for name, way in ways.items():
+            batches = [live_events(chance, BATCH) for _ in range(1 if way is row_by_row else 5)]
+            before = backend_seconds(connections[name])
+            for rows in batches:
+                way(connections[name], tenants[name], rows)
+            if number >= 5:
+                spent = backend_seconds(connections[name]) - before
+                used[name].append(spent / len(batches) / BATCH * 1e6)
+    mean = {name: statistics.mean(values) for name, values in used.items()}
+    report.section("Bulk ingest", "Database CPU an event, batches of 1,000, live times.")
+    report.table(
+        ["way", "us an event", "of COPY"],
+        [[name, f"{us:.2f}", f"{us / mean['COPY']:.2f}"] for name, us in mean.items()],
+    )
+    report.bars("Database CPU an event (us)", mean, "ingest.svg")
 
-        tenant = tenants[1][0]
-        started = time.perf_counter()
-        (deltas, _, _) = copying.execute("call tally.fold()").fetchone()
-        seconds = time.perf_counter() - started
-        print(f"fold: {deltas:,} deltas, {seconds / deltas * 1e6:.0f} us a delta")
-        base = p50_ms(lambda: copying.execute("select 1").fetchone())
-        now = datetime.now(UTC)
-        ragged = (tenant, now - timedelta(days=300, seconds=77), now - timedelta(seconds=3))
-        count = "select total from api.event_count"
-        for name, text, arguments in (
-            ("count", f"{count}(%s)", (tenant,)),
-            ("count to 3 s ago, raw edge of all these events", f"{count}(%s, %s, %s)", ragged),
-            ("by type", "select * from api.event_by_type(%s)", (tenant,)),
-            ("unique actors", f"{count}(%s, p_measure => 'uniqueActors')", (tenant,)),
-        ):
-            taken = p50_ms(
-                lambda text=text, arguments=arguments: copying.execute(text, arguments).fetchall()
-            )
-            print(f"{name}: p50 {taken:.2f} ms, {taken / base:.1f} times `select 1`")
+    connection = connections["COPY"]
+    tenant, key = new_tenant(connection, "bulk http")
+    batches = [live_events(chance, BATCH) for _ in range(20 if quick else 150)]
+    alone = len(batches) * BATCH / seconds(lambda: [copy(connection, tenant, b) for b in batches])
+    report.progress("bulk ingest over HTTP")
+    with service(dsn) as running:
+        load(running.port, bulk_events(key, 10, BATCH), 4, 60)
+        found = load(running.port, bulk_events(key, 30 if quick else 300, BATCH), 4, 60)
+        memory = [("after batches of 1,000", peak_megabytes(running.pid, "VmRSS"))]
+        for megabytes, size in ((1, 5_000), (2, 10_000)):
+            load(running.port, bulk_events(key, 8, size), 4, 60)
+            text = f"after bodies of {megabytes} MB, 4 at once"
+            memory.append((text, peak_megabytes(running.pid, "VmRSS")))
+    over_http = found.rate * BATCH
+    report.text(
+        f"Over HTTP, JSON to commit, all on the same cores: {over_http:,.0f} events a second, "
+        f"**{over_http / alone:.2f} times** COPY running alone ({alone:,.0f}); "
+        f"{found.failed} failed."
+    )
+    report.table(["memory of the service", "MB"], [[text, f"{mb:.0f}"] for text, mb in memory])
 
 
-if __name__ == "__main__":
-    main()
+def single(dsn: str, report: Report, quick: bool) -> None:
+    """Concurrent single events: shared commits against one each, and against storing nothing."""
+    with connect(dsn) as connection:
+        _, key = new_tenant(connection, "single")
+    duration = 3 if quick else 8
+    rates: dict[str, list[float]] = {}
+    latencies: dict[str, list[float]] = {}
+    names = {"as_it_is": "shared commits", "one_each": "one each", "nothing": "nothing stored"}
+    for turn in range(2):
+        for variant, name in names.items():
+            report.progress(f"single events, {name}, turn {turn + 1}")
+            with service(dsn, variant) as running:
+                load(running.port, single_events(key, 2_000), 64, 2)
+                found = load(running.port, single_events(key, duration * 9_000), 64, duration)
+                rates.setdefault(name, []).append(found.rate)
+                alone = load(running.port, single_events(key, 1_500), 1, duration)
+                latencies.setdefault(name, []).append(alone.p50_ms)
+    rate = {name: statistics.mean(values) for name, values in rates.items()}
+    p50 = {name: statistics.mean(values) for name, values in latencies.items()}
+    report.section("Single events", "POST /events, 64 connections; then one connection.")
+    report.table(
+        ["service", "events a second", "p50 at one connection, ms"],
+        [[name, f"{rate[name]:,.0f}", f"{p50[name]:.2f}"] for name in rate],
+    )
+    shared, each, none = (rate[name] for name in names.values())
+    report.text(
+        f"Shared commits: **{shared / each:.2f} times** one transaction a request, "
+        f"**{shared / none:.2f} times** storing nothing; the latency of a lone client is "
+        f"**{p50['shared commits'] / p50['one each']:.2f} times** that of one each."
+    )

@@ -239,7 +239,7 @@ def test_a_bi_user_who_types_any_sql_gets_nowhere(db, logins, tenants, dsn):
         f'set session authorization "{others_name}"', "set local session authorization tally_tenant",
         f'alter role "{name}" rename to bi_{other.hex}_x', f'alter role "{name}" superuser',
         f'alter role "{name}" bypassrls', f'alter role "{name}" createrole', f'alter role "{name}" connection limit 99',
-        
+
         f"alter role current_user set tally.tenant_id = '{other}'", f'grant tally_owner to "{name}"', f'grant "{others_name}" to "{name}"', "create role x", "grant tally_bi to public",
         f'alter role "{others_name}" password \'x\'', "set row_security = off; select * from tally.summaries",
         # making something

@@ -1,0 +1,93 @@
+"""Reads over HTTP as the number of events grows, and what one would do without summaries."""
+
+from bench.http_load import load, request, service
+from bench.report import Report
+from bench.setup import Connection, connect, fill_year, new_tenant, p50_ms, seconds
+
+ANALYTICS = "/analytics/events/"
+QUESTIONS = {
+    "select 1": "/select-1",
+    "count, a year": ANALYTICS + "count?from=2025-01-01&to=2026-01-01",
+    "by type, a year": ANALYTICS + "by-type?from=2025-01-01&to=2026-01-01",
+    "timeline, a year of days": ANALYTICS + "timeline?from=2025-01-01&to=2026-01-01&interval=day",
+    "unique actors, 90 days": ANALYTICS
+    + "count?measure=uniqueActors&from=2025-04-01&to=2025-06-30",
+    "summaries, a year of days": "/summaries?metric=type%203&from=2025-01-01&to=2026-01-01",
+}
+RAW = "select count(*) from tally.events where tenant_id = %s"
+FILTERS = {
+    "data.plan=pro": "data.plan=pro",
+    "data.n=>1000": "data.n=%3E1000",
+    "actorId": "actorId=actor%2017",
+}
+
+
+def flat(dsn: str, report: Report, sizes: list[int]) -> None:
+    """The same questions to tenants with more and more events."""
+    found: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    instead: list[list[str]] = []
+    connection = connect(dsn)
+    for size in sizes:
+        report.progress(f"making {size:,} events of a year and their summaries")
+        tenant, key = new_tenant(connection, f"year of {size}")
+        fill_year(connection, tenant, size)
+        report.progress(f"asking, {size:,} events")
+        with service(dsn, "with_select_1") as running:
+            for name, path in QUESTIONS.items():
+                load(running.port, [request(path, key)] * 20, 1, 30)
+                found[name].append(load(running.port, [request(path, key)] * 200, 1, 30).p50_ms)
+            if size == sizes[-1]:
+                filters(report, connection, running.port, key, size)
+        counted = p50_ms(
+            lambda tenant=tenant: connection.execute(RAW, (tenant,)).fetchone(),  # type: ignore[misc]
+            3,
+        )
+        connection.execute(
+            f"""
+            create materialized view tally.rollup_{size} as
+            select date_trunc('day', occurred_at) as day, event_type, count(*) as events, sum(value),
+              count(distinct actor_id) as actors
+            from tally.events where tenant_id = '{tenant}' group by 1, 2
+            """.encode()
+        )
+        refreshed = seconds(
+            lambda size=size: connection.execute(
+                f"refresh materialized view tally.rollup_{size}".encode()
+            )
+        )
+        instead.append([f"{size:,}", f"{counted:,.0f} ms", f"{refreshed:.1f} s"])
+    report.section("Flat reads", "p50 over HTTP, one connection, ms.")
+    heads = ["question", *(f"{size / 1e6:g} M" for size in sizes), "last of first", "of select 1"]
+    report.table(
+        heads,
+        [
+            [
+                name, *(f"{ms:.2f}" for ms in values), f"{values[-1] / values[0]:.2f}",
+                f"{values[-1] / found['select 1'][-1]:.2f}",
+            ]
+            for name, values in found.items()
+        ],
+    )  # fmt: skip
+    report.lines(
+        "p50 over HTTP (ms) by millions of events",
+        [f"{size / 1e6:g} M" for size in sizes],
+        found,
+        "reads.svg",
+    )
+    report.text("What one would do without summaries, for the same tenants:")
+    report.table(["events", "count raw events", "refresh a daily materialized view"], instead)
+
+
+def filters(report: Report, connection: Connection, port: int, key: str, size: int) -> None:
+    """Filters read raw events: what a month of them costs."""
+    rows = []
+    month = ANALYTICS + "count?from=2025-03-01&to=2025-04-01&"
+    events = size * 31 / 365
+    for name, query in FILTERS.items():
+        found = load(port, [request(month + query, key)] * 5, 1, 100)
+        rows.append([name, f"{found.p50_ms:,.0f} ms", f"{found.p50_ms * 1e3 / events:.2f} us"])
+    report.section(
+        "Filters on properties and actors",
+        f"They read raw events: a month of them, {events:,.0f} events.",
+    )
+    report.table(["filter", "p50", "an event"], rows)

@@ -1,0 +1,76 @@
+"""The service, and the same service with one thing different, to measure what that thing costs.
+
+    python -m bench.variants NAME
+
+with the variables of `pgtally serve`.
+"""
+
+import sys
+from typing import Any
+from uuid import UUID
+
+from granian.constants import Interfaces
+from granian.server import Server
+from litestar import Request, Response, get
+from litestar.types import ASGIApp
+
+from service import app, edge, json, settings
+from service.database import Database
+from service.decoding import Batch
+from service.group_commit import GroupCommit
+from service.load import INGEST
+
+
+class OneEach(GroupCommit):
+    """Each event in a transaction of its own, in place of GroupCommit."""
+
+    async def store(self, tenant: UUID, event: Batch) -> bool:
+        return bool((await self._database.call(INGEST, event.parameters(tenant)))[0][0])
+
+
+class Nothing(GroupCommit):
+    """Decodes and answers, and stores nothing."""
+
+    async def store(self, tenant: UUID, event: Batch) -> bool:
+        return True
+
+
+def one_each() -> ASGIApp:
+    app.GroupCommit = OneEach  # type: ignore[misc]
+    return app.from_environment()
+
+
+def nothing() -> ASGIApp:
+    app.GroupCommit = Nothing  # type: ignore[misc]
+    return app.from_environment()
+
+
+@get("/select-1", opt={"scope": "read", "rate": "analytics"})
+async def select_1(request: Request[Any, Any, Any], db: Database) -> Response[Any]:
+    tenant = request.scope["state"]["caller"].tenant
+    return json.respond({"total": (await db.read(tenant, "select 1", {}))[0][0]})
+
+
+def with_select_1() -> ASGIApp:
+    """The service and a route that asks the database for nothing."""
+    config = settings.load()
+    application = app.create_app(config)
+    application.register(select_1)
+    return edge.wrap(application, config)
+
+
+def as_it_is() -> ASGIApp:
+    return app.from_environment()
+
+
+if __name__ == "__main__":
+    config = settings.load()
+    Server(
+        f"bench.variants:{sys.argv[1]}",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=config.host,
+        port=config.port,
+        workers=1,
+        log_access=False,
+    ).serve()
