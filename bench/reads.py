@@ -45,7 +45,8 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
         connection.execute(
             f"""
             create materialized view tally.rollup_{size} as
-            select date_trunc('day', occurred_at) as day, event_type, count(*) as events, sum(value),
+            select
+              date_trunc('day', occurred_at) as day, event_type, count(*) as events, sum(value),
               count(distinct actor_id) as actors
             from tally.events where tenant_id = '{tenant}' group by 1, 2
             """.encode()

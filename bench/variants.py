@@ -25,7 +25,7 @@ class OneEach(GroupCommit):
     """Each event in a transaction of its own, in place of GroupCommit."""
 
     async def store(self, tenant: UUID, event: Batch) -> bool:
-        return bool((await self._database.call(INGEST, event.parameters(tenant)))[0][0])
+        return bool((await self.database.call(INGEST, event.parameters(tenant)))[0][0])
 
 
 class Nothing(GroupCommit):

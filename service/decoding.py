@@ -284,10 +284,10 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 async def read_struct(
-    request: Request[Any, Any, Any], max_bytes: int, decoder: msgspec.json.Decoder[Shape]
+    request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[Shape]
 ) -> Shape:
     """The body of a small request as a struct; an absent one counts as `{}`. Raises Problem."""
-    body = await read_body(request, max_bytes) or b"{}"
+    body = await read_body(request) or b"{}"
     try:
         decoded = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -298,8 +298,9 @@ async def read_struct(
     return decoded
 
 
-async def read_body(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """The body, inflated if it is gzip, valid UTF-8. Raises Problem 400, 413 or 415."""
+    max_bytes: int = request.app.state.max_body_bytes
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (
         "", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl",

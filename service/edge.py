@@ -72,6 +72,9 @@ class Edge:
                         if name.lower().encode() not in present
                     ),
                 ]
+            if not message.get("more_body"):
+                await send(message)
+                return
             # A client that does not read what it asked for does not hold a connection for ever.
             async with asyncio.timeout(self._seconds):
                 await send(message)

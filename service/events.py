@@ -77,7 +77,7 @@ def _options(request: Request[Any, Any, State], body: bytes) -> Options:
     if "idempotency-key" in request.headers and not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
         raise Problem(400, "an Idempotency-Key has 1 to 200 visible ASCII characters")
     lenient = "handling=lenient" in preferences
-    asked = f"{request.url.path} {lenient}\n".encode()
+    asked = f"{request.scope['path']} {lenient}\n".encode()
     return Options(
         lenient, "tx=rollback" in preferences, key, hashlib.sha256(asked + body).digest()
     )
@@ -115,11 +115,11 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
     tags=["Events"],
 )
 async def create_event(
-    request: Request[Any, Any, State], db: Database, commits: GroupCommit, max_body_bytes: int
+    request: Request[Any, Any, State], commits: GroupCommit
 ) -> Response[StoredEvent]:
     """201 when the event is new, 200 with `duplicate: true` when it is stored already."""
     caller: Caller = request.scope["state"]["caller"]
-    body = await read_body(request, max_body_bytes)
+    body = await read_body(request)
     options = _options(request, body)
     batch = decode_events([body], utc_now())
     if batch.errors:
@@ -138,7 +138,7 @@ async def create_event(
     try:
         if options.idempotency_key or options.dry_run:
             accepted, _, replayed, response = await ingest.store(
-                db, caller.tenant, batch, options, stored, []
+                commits.database, caller.tenant, batch, options, stored, []
             )
             stored = msgspec.json.decode(response, type=StoredEvent)
         else:
@@ -159,12 +159,10 @@ async def create_event(
     summary="Store up to 10,000 events",
     tags=["Events"],
 )
-async def create_events(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int
-) -> Response[Receipt]:
+async def create_events(request: Request[Any, Any, State], db: Database) -> Response[Receipt]:
     """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others."""
     caller: Caller = request.scope["state"]["caller"]
-    body = await read_body(request, max_body_bytes)
+    body = await read_body(request)
     options = _options(request, body)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     raws = split_bulk(body, media_type)

@@ -43,7 +43,7 @@ class GroupCommit:
     """Stores single events of concurrent requests together."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._waiting: list[Waiting] = []
         self._flushes: set[asyncio.Task[None]] = set()
 
@@ -83,7 +83,7 @@ class GroupCommit:
             parameters[name] = [getattr(one.event, name)[0] for one in taken]
         FLUSH.observe(len(taken))
         try:
-            rows = await self._database.call(INGEST_EACH, parameters)
+            rows = await self.database.call(INGEST_EACH, parameters)
         except Exception as error:
             for one in taken:
                 if not one.stored.done():

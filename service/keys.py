@@ -142,13 +142,11 @@ def _tenant(request: Request[Any, Any, State]) -> UUID:
     summary="Make a key",
     tags=["Keys"],
 )
-async def create_key(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int
-) -> Response[MadeKey]:
+async def create_key(request: Request[Any, Any, State], db: Database) -> Response[MadeKey]:
     """The key itself is in the answer, this once."""
     tenant = _tenant(request)
     caller: Caller = request.scope["state"]["caller"]
-    new = await read_struct(request, max_body_bytes, _new_key)
+    new = await read_struct(request, _new_key)
     if new.rate_limits_per_minute and caller.tenant_id is not None:
         raise Problem(403, "only an admin key of the installation sets rate limits")
     parameters: dict[str, Any] = {
@@ -191,12 +189,12 @@ async def list_keys(request: Request[Any, Any, State], db: Database) -> Response
     tags=["Keys"],
 )  # fmt: skip
 async def rotate_key(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int, key_id: UUID
+    request: Request[Any, Any, State], db: Database, key_id: UUID
 ) -> Response[MadeKey]:
     """A new key with the same name, scopes and limits; both work for `overlapSeconds`."""
     caller: Caller = request.scope["state"]["caller"]
     tenant = _tenant(request)
-    rotation = await read_struct(request, max_body_bytes, _rotation)
+    rotation = await read_struct(request, _rotation)
     parameters = {
         "tenant": tenant,
         "key": key_id,

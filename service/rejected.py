@@ -103,11 +103,9 @@ def _named(row: Any) -> dict[str, Any]:
     summary="Try rejected events again",
     tags=["Events"],
 )
-async def replay_rejected(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int
-) -> Response[Replayed]:
+async def replay_rejected(request: Request[Any, Any, State], db: Database) -> Response[Replayed]:
     """By today's rules, up to 10,000 at once; those that are good now are stored, once."""
     caller: Caller = request.scope["state"]["caller"]
-    replay = await read_struct(request, max_body_bytes, _replay)
+    replay = await read_struct(request, _replay)
     rows = await db.call(REPLAY, {"tenant": caller.tenant, "ids": replay.ids})
     return json.respond(Replayed(*rows[0]))

@@ -247,9 +247,7 @@ async def _store(db: Database, tenant: UUID, messages: list[Any], kind: str | No
         await ingest.store_batch(db, tenant, batch, ingest.Options(lenient=True), rejected)
 
 
-async def _take(
-    request: Request[Any, Any, State], db: Database, gate: Gate, kind: str | None
-) -> Response[Any]:
+async def _take(request: Request[Any, Any, State], db: Database, kind: str | None) -> Response[Any]:
     # Content-Type and Content-Encoding lie: gzip labelled as a form, JSON as plain text. Sniff.
     body = await request.body()
     if body[:2] == b"\x1f\x8b":
@@ -263,6 +261,7 @@ async def _take(
     if caller is None:
         if not isinstance(write_key, str):
             raise unauthorized("no API key: send it as Basic user name, Bearer, or writeKey")
+        gate: Gate = request.app.state.gate
         caller = await gate.admit(request.scope, write_key)
     await _store(db, caller.tenant, _messages(decoded, kind), kind)
     return json.respond(SUCCESS)
@@ -285,10 +284,10 @@ OPT = {"scope": "ingest", "rate": "bulk", "segment": True, "body": dict}
     tags=["Segment"],
 )
 async def segment_batch(
-    request: Request[Any, Any, State], db: Database, gate: Gate
+    request: Request[Any, Any, State], db: Database
 ) -> Response[dict[str, bool]]:
     """Exactly 200 unless the body is no batch; messages that cannot be stored are kept."""
-    return await _take(request, db, gate, None)
+    return await _take(request, db, None)
 
 
 @post(
@@ -301,11 +300,11 @@ async def segment_batch(
     tags=["Segment"],
 )
 async def segment_message(
-    request: Request[Any, Any, State], db: Database, gate: Gate
+    request: Request[Any, Any, State], db: Database
 ) -> Response[dict[str, bool]]:
     """track, identify, page, screen, group or alias; the path says which."""
     name = request.url.path.rpartition("/")[2]
-    return await _take(request, db, gate, TYPES.get(name, name))
+    return await _take(request, db, TYPES.get(name, name))
 
 
 @post(

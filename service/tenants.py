@@ -109,12 +109,10 @@ _change = msgspec.json.Decoder(TenantChange)
     summary="Make a tenant and its first key",
     tags=["Tenants"],
 )  # fmt: skip
-async def create_tenant(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int
-) -> Response[Tenant]:
+async def create_tenant(request: Request[Any, Any, State], db: Database) -> Response[Tenant]:
     """The tenant's key has the scopes ingest, read and admin."""
     caller: Caller = request.scope["state"]["caller"]
-    tenant = await read_struct(request, max_body_bytes, _new_tenant)
+    tenant = await read_struct(request, _new_tenant)
     parameters = {**msgspec.structs.asdict(tenant), "by": caller.key_id}
     rows = await db.call(CREATE, parameters, repeatable=False)
     return json.respond(Tenant(*rows[0]), 201)
@@ -160,11 +158,11 @@ async def get_tenant(db: Database, tenant_id: UUID) -> Response[Tenant]:
     tags=["Tenants"],
 )  # fmt: skip
 async def update_tenant(
-    request: Request[Any, Any, State], db: Database, max_body_bytes: int, tenant_id: UUID
+    request: Request[Any, Any, State], db: Database, tenant_id: UUID
 ) -> Response[Tenant]:
     """Name, retention and rate limits; these hold within a few seconds."""
     caller: Caller = request.scope["state"]["caller"]
-    change = await read_struct(request, max_body_bytes, _change)
+    change = await read_struct(request, _change)
     days = change.event_retention_days
     parameters = {
         "tenant": tenant_id,
