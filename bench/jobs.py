@@ -26,7 +26,7 @@ def _one_day(connection: Connection, tenant: UUID, events: int) -> None:
         select
           %(tenant)s, '2024-05-01'::timestamptz + n * (interval '1 day' / %(events)s),
           gen_random_uuid(), n %% 100, 'type ' || n * 7919 %% 20, 'actor ' || (hashint8(n) & 8191)
-        from generate_series(0, %(events)s - 1) as n
+        from generate_series(0::bigint, %(events)s - 1) as n
         """,
         {"tenant": tenant, "events": events},
     )

@@ -127,7 +127,7 @@ def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
           'type ' || (n * 7919 %% %(types)s), 'actor ' || (hashint8(n + 7) & 8191),
           'session ' || (hashint8(n + 9) & 16383),
           jsonb_build_object('plan', 'pro', 'path', '/pricing', 'n', hashint8(n) & 1023)
-        from generate_series(0, %(events)s - 1) as n
+        from generate_series(0::bigint, %(events)s - 1) as n
         """,
         {"tenant": tenant, "events": events, "types": TYPES},
     )

@@ -17,7 +17,7 @@ begin
   into first_at, last_at
   from tally.summaries as s
   where s.tenant_id = p_tenant.tenant_id
-    and s.period_type = p_period_type::tally.period_type;
+    and s.period_type = p_period_type;
 end
 $$;
 alter function tally.data_span owner to tally_owner;

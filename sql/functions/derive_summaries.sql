@@ -1,23 +1,22 @@
 -- Recomputes days from quarter hours, or weeks and months from days, for the periods that touch a
 -- range. The caller holds the tenant's row.
 create function tally.derive_summaries(
-  p_tenant tally.tenants, p_period_type tally.period_type, p_from timestamptz, p_to timestamptz
+  p_tenant tally.tenants, p_period_type text, p_from timestamptz, p_to timestamptz
 )
 returns integer
 language plpgsql volatile strict
 set search_path = ''
 as $$
 declare
-  v_unit text := p_period_type;
-  v_source tally.period_type := case when v_unit = 'day' then 'quarter_hour'::tally.period_type else 'day' end;
-  v_from timestamptz := tally.period_start(p_from, v_unit, p_tenant.time_zone, p_tenant.week_start);
-  v_to timestamptz := tally.period_ceiling(p_to, v_unit, p_tenant.time_zone, p_tenant.week_start);
+  v_source text := case when p_period_type = 'day' then 'quarter_hour' else 'day' end;
+  v_from timestamptz := tally.period_start(p_from, p_period_type, p_tenant.time_zone, p_tenant.week_start);
+  v_to timestamptz := tally.period_ceiling(p_to, p_period_type, p_tenant.time_zone, p_tenant.week_start);
   v_rows tally.summaries[];
 begin
   with derived as (
     select
       p_tenant.tenant_id, p_period_type,
-      tally.period_start(s.period_start, v_unit, p_tenant.time_zone, p_tenant.week_start),
+      tally.period_start(s.period_start, p_period_type, p_tenant.time_zone, p_tenant.week_start),
       'event_type', s.metric, '{}'::jsonb, sum(s.event_count)::bigint, sum(s.value_count)::bigint,
       sum(s.value_sum), min(s.value_min), max(s.value_max), public.hll_union_agg(s.actors), 1, now(),
       null::timestamptz

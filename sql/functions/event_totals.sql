@@ -49,7 +49,7 @@ begin
       return query
       select *
       from tally.summary_totals(
-        v_id, v_slice.source::tally.period_type, v_slice.slice_from, v_slice.slice_to,
+        v_id, v_slice.source, v_slice.slice_from, v_slice.slice_to,
         p_boundaries, p_types, p_by_type, p_with_actors);
     end if;
   end loop;

@@ -32,7 +32,7 @@ begin
     loop
       begin
         v_step := null;
-        v_step := tally.finalize_tenant(v_tenant, p_period_type::tally.period_type);
+        v_step := tally.finalize_tenant(v_tenant, p_period_type);
         periods := periods + v_step.periods;
         healed := healed + v_step.healed;
       exception when others then

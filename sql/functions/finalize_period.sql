@@ -2,7 +2,7 @@
 -- is rebuilt first. Where retention has removed the raw events there is nothing to compare with and
 -- the rows stand. The caller holds the tenant's row.
 create function tally.finalize_period(
-  p_tenant tally.tenants, p_period_type tally.period_type, p_start timestamptz, p_end timestamptz
+  p_tenant tally.tenants, p_period_type text, p_start timestamptz, p_end timestamptz
 )
 returns integer
 language plpgsql volatile strict

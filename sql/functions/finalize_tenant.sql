@@ -2,7 +2,7 @@
 -- those since the last finalize, periods without events included, then those that late events
 -- have opened again.
 create function tally.finalize_tenant(
-  p_tenant uuid, p_period_type tally.period_type, p_limit integer default 31,
+  p_tenant uuid, p_period_type text, p_limit integer default 31,
   out periods integer, out healed integer
 )
 language plpgsql volatile strict
@@ -10,7 +10,6 @@ set search_path = ''
 as $$
 declare
   v_tenant tally.tenants;
-  v_unit text := p_period_type;
   v_start timestamptz;
   v_end timestamptz;
   v_current timestamptz;
@@ -21,7 +20,7 @@ begin
   lock table only tally.events in access share mode;
   perform tally.fold_tenant(p_tenant);
   select * into v_tenant from tally.tenants where tenant_id = p_tenant for no key update;
-  v_current := tally.period_start(now(), v_unit, v_tenant.time_zone, v_tenant.week_start);
+  v_current := tally.period_start(now(), p_period_type, v_tenant.time_zone, v_tenant.week_start);
   v_start := tally.finalized_to(v_tenant, p_period_type);
   while v_start < v_current and periods < p_limit
   loop
@@ -37,19 +36,19 @@ begin
         select min(e.occurred_at)
         from tally.events as e
         where e.tenant_id = p_tenant and e.occurred_at >= v_start
-      )), v_unit, v_tenant.time_zone, v_tenant.week_start)
+      )), p_period_type, v_tenant.time_zone, v_tenant.week_start)
     into v_start;
     exit when v_start >= v_current;
-    v_end := tally.period_end(v_start, v_unit, v_tenant.time_zone, v_tenant.week_start);
+    v_end := tally.period_end(v_start, p_period_type, v_tenant.time_zone, v_tenant.week_start);
     healed := healed + tally.finalize_period(v_tenant, p_period_type, v_start, v_end);
     periods := periods + 1;
     v_start := v_end;
   end loop;
   update tally.tenants
   set
-    days_finalized_to = case v_unit when 'day' then v_start else days_finalized_to end,
-    weeks_finalized_to = case v_unit when 'week' then v_start else weeks_finalized_to end,
-    months_finalized_to = case v_unit when 'month' then v_start else months_finalized_to end
+    days_finalized_to = case p_period_type when 'day' then v_start else days_finalized_to end,
+    weeks_finalized_to = case p_period_type when 'week' then v_start else weeks_finalized_to end,
+    months_finalized_to = case p_period_type when 'month' then v_start else months_finalized_to end
   where tenant_id = p_tenant;
   for v_end in
     select distinct s.period_start
@@ -63,7 +62,7 @@ begin
   loop
     healed := healed + tally.finalize_period(
       v_tenant, p_period_type, v_end,
-      tally.period_end(v_end, v_unit, v_tenant.time_zone, v_tenant.week_start));
+      tally.period_end(v_end, p_period_type, v_tenant.time_zone, v_tenant.week_start));
     periods := periods + 1;
   end loop;
 end

@@ -1,5 +1,5 @@
 -- Up to where have a tenant's days, weeks or months been finalized?
-create function tally.finalized_to(p_tenant tally.tenants, p_period_type tally.period_type)
+create function tally.finalized_to(p_tenant tally.tenants, p_period_type text)
 returns timestamptz
 language sql immutable
 as $$

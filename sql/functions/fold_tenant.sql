@@ -54,7 +54,7 @@ begin
     cross join lateral tally.local_date(q.quarter_hour, v_tenant.time_zone) as on_day
     cross join lateral (
       values
-        ('quarter_hour'::tally.period_type, q.quarter_hour),
+        ('quarter_hour', q.quarter_hour),
         ('day', tally.day_start(on_day, v_tenant.time_zone)),
         ('week', tally.day_start(
           tally.first_date(on_day, 'week', v_tenant.week_start), v_tenant.time_zone)),

@@ -1,10 +1,10 @@
 -- Compares summaries and deltas with raw events, both as one snapshot sees them: a row for each
 -- period and event type that differs. Finds nothing unless something is wrong.
 create function tally.period_differences(
-  p_tenant uuid, p_period_type tally.period_type, p_boundaries timestamptz[]
+  p_tenant uuid, p_period_type text, p_boundaries timestamptz[]
 )
 returns table (
-  period_type tally.period_type, period_start timestamptz, event_type text,
+  period_type text, period_start timestamptz, event_type text,
   raw_count bigint, summary_count bigint, raw_sum numeric, summary_sum numeric, detail text
 )
 language plpgsql stable strict

@@ -34,7 +34,7 @@ begin
   ),
   counted as (
     select
-      p_tenant, 'quarter_hour'::tally.period_type,
+      p_tenant, 'quarter_hour',
       date_bin('15 minutes', e.occurred_at, timestamptz 'epoch'), 'event_type', e.event_type,
       '{}'::jsonb, count(*), count(e.value), sum(e.value), min(e.value), max(e.value),
       public.hll_add_agg(tally.actor_hash(e.actor_id)::public.hll_hashval, 14, 5)

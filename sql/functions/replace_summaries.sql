@@ -3,7 +3,7 @@
 -- one that is gone stays with 0, so that api.summary_changes can tell. The caller holds the
 -- tenant's row.
 create function tally.replace_summaries(
-  p_tenant uuid, p_period_type tally.period_type, p_from timestamptz, p_to timestamptz,
+  p_tenant uuid, p_period_type text, p_from timestamptz, p_to timestamptz,
   p_rows tally.summaries[]
 )
 returns integer

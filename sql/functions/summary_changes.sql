@@ -21,7 +21,7 @@ begin
   end if;
   return query
   select
-    s.metric, s.period_type::text, tally.local_date(s.period_start, v_tenant.time_zone),
+    s.metric, s.period_type, tally.local_date(s.period_start, v_tenant.time_zone),
     s.period_start, s.event_count, s.value_sum,
     coalesce(round(public.hll_cardinality(s.actors)), 0)::bigint, s.final_at is not null,
     s.revision, s.updated_at

@@ -53,7 +53,7 @@ begin
     v_zone);
   select b.starts, b.boundaries into v_starts, v_boundaries
   from tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start) as b;
-  v_finalized_to := tally.finalized_to(v_tenant, p_period_type::tally.period_type);
+  v_finalized_to := tally.finalized_to(v_tenant, p_period_type);
   return query
   select
     m.metric,
@@ -72,13 +72,13 @@ begin
     coalesce(s.revision, 1)
   from unnest(v_starts) with ordinality as b (starts_at, bucket)
   left join tally.summary_totals(
-    p_tenant, p_period_type::tally.period_type, v_from, v_to, v_boundaries,
+    p_tenant, p_period_type, v_from, v_to, v_boundaries,
     case when p_metric = '' then '{}' else array[p_metric] end, true, true) as t
     on t.bucket = b.bucket
   cross join lateral (select coalesce(t.event_type, nullif(p_metric, '')) as metric) as m
   left join tally.summaries as s
     on s.tenant_id = p_tenant
-    and s.period_type = p_period_type::tally.period_type
+    and s.period_type = p_period_type
     and s.period_start = b.starts_at
     and s.metric_kind = 'event_type'
     and s.metric = m.metric

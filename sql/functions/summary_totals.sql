@@ -3,7 +3,7 @@
 -- range, plus the deltas of about a minute.
 create function tally.summary_totals(
   p_tenant uuid,
-  p_period_type tally.period_type,
+  p_period_type text,
   p_from timestamptz,
   p_to timestamptz,
   p_boundaries timestamptz[],

@@ -5,10 +5,6 @@
 -- boundary falls on a quarter hour of UTC, because since 1980 every UTC offset in use is a
 -- multiple of 15 minutes.
 
-create type tally.period_type as enum ('quarter_hour', 'day', 'week', 'month');
-comment on type tally.period_type is
-  'What one summary row covers. Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone.';
-
 create function tally.day_start(p_on date, p_zone text) returns timestamptz
 language plpgsql immutable strict parallel safe
 as $$

@@ -30,7 +30,8 @@ grant select on tally.summary_deltas to tally_bi;
 
 create table tally.summaries (
   tenant_id uuid not null,
-  period_type tally.period_type not null,
+  period_type text not null
+    constraint summaries_period_type_check check (period_type in ('quarter_hour', 'day', 'week', 'month')),
   period_start timestamptz not null,
   metric_kind text not null default 'event_type' check (metric_kind in ('event_type', 'defined')),
   metric text not null,
@@ -48,6 +49,7 @@ create table tally.summaries (
 ) with (fillfactor = 80);
 comment on table tally.summaries is
   'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
+comment on column tally.summaries.period_type is 'What the row covers. Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. Text, because enum operators are not leakproof: under row security no index would serve them.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
 comment on column tally.summaries.metric is 'For kind event_type, the event type.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';

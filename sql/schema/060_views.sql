@@ -8,12 +8,12 @@ with live as (
   union all
   select
     d.tenant_id, p.period_type,
-    tally.period_start(d.quarter_hour, p.period_type::text, t.time_zone, t.week_start), d.event_type,
+    tally.period_start(d.quarter_hour, p.period_type, t.time_zone, t.week_start), d.event_type,
     d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
     tally.hashes_hll(d.actor_hashes), null, null, now()
   from tally.summary_deltas as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
-  cross join unnest(enum_range(null::tally.period_type)) as p (period_type)
+  cross join unnest(array['quarter_hour', 'day', 'week', 'month']) as p (period_type)
 )
 select
   l.tenant_id,

@@ -22,11 +22,11 @@ BALANCE = """
     (select (count(*), coalesce(sum(value), 0))::text from tally.events where tenant_id = %(t)s),
     array(
       select (coalesce(sum(x.n), 0), coalesce(sum(x.v), 0))::text
-      from unnest(enum_range(null::tally.period_type)) as p (period_type)
+      from unnest(array['quarter_hour', 'day', 'week', 'month']) as p (period_type)
       left join (
         select period_type, event_count as n, value_sum as v from tally.summaries where tenant_id = %(t)s
         union all
-        select q, event_count, value_sum from tally.summary_deltas, unnest(enum_range(null::tally.period_type)) as q
+        select q, event_count, value_sum from tally.summary_deltas, unnest(array['quarter_hour', 'day', 'week', 'month']) as q
         where tenant_id = %(t)s
       ) as x on x.period_type = p.period_type
       group by p.period_type)
