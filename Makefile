@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test check lock soak bench audit remove
+.PHONY: run test demo-test check docs lock soak bench audit remove
 
 run:
 	@sh service/bootstrap.sh run
@@ -20,6 +20,11 @@ check:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/squawk migrations/*.sql
+
+# Writes docs/reference-*.md from the code; a test finds stale ones.
+docs:
+	@sh service/bootstrap.sh test
+	@.venv/bin/python -m docs.reference
 
 soak:
 	@sh service/bootstrap.sh test

@@ -290,8 +290,10 @@ def bi_role_list(dsn: str, as_json: bool) -> None:
 
 @bi_role.command("drop")
 @dsn_option
+@json_option
 @click.argument("role")
-def bi_role_drop(dsn: str, role: str) -> None:
+def bi_role_drop(dsn: str, as_json: bool, role: str) -> None:
     """End a login's connections and drop it."""
     with connect(dsn) as connection:
         call(connection, "select tally.bi_role_drop(%(role)s)", role=role)
+    show_one({"dropped": role}, as_json)

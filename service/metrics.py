@@ -87,7 +87,7 @@ async def metrics(request: Request[Any, Any, State], db: Database) -> Response[A
     gauges: dict[str, Gauge] = {}
     for name, label, value in await db.call(METRICS, {}):
         if name not in gauges:
-            names = [LABELS.get(name, "job")] if label else []
+            names = [LABELS.get(name, "job_name")] if label else []
             gauges[name] = Gauge(f"pgtally_{name}", HELP[name], names, registry=registry)
         (gauges[name].labels(label) if label else gauges[name]).set(value)
     processes = REGISTRY

@@ -10,7 +10,7 @@ import typing
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.router import Router
@@ -42,6 +42,7 @@ PAGE_POLICY = (
     f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT).digest()).decode()}'; "
     "frame-ancestors 'none'"
 )
+SUCCESSES = {"200": "Here it is.", "201": "Made.", "204": "Done."}
 ERRORS = {
     400: "What is wrong, where, and what is allowed.",
     401: "No key, or an unknown, expired or revoked one.",
@@ -195,6 +196,7 @@ def _success(operation: dict[str, Any], handler: Any, schemas: dict[str, Any]) -
     opt = handler.opt
     (status,) = [code for code in operation["responses"] if code.startswith("2")]
     success = operation["responses"][status]
+    success["description"] = SUCCESSES[status]
     headers = dict(EVERYWHERE)
     if not opt.get("public"):
         headers |= LIMITS
@@ -253,8 +255,9 @@ def _operation(
         }
 
 
-def document(request: Request[Any, Any, Any], generated: dict[str, Any]) -> dict[str, Any]:
-    """The generated document with bodies, queries, headers, errors and security added."""
+def document(app: Litestar) -> dict[str, Any]:
+    """Litestar's document with bodies, queries, headers, errors and security added."""
+    generated = app.openapi_schema.to_schema()
     components = generated.setdefault("components", {})
     components["securitySchemes"] = {
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -262,13 +265,14 @@ def document(request: Request[Any, Any, Any], generated: dict[str, Any]) -> dict
         "basic": {"type": "http", "scheme": "basic"},
     }
     (problem,), schemas = _schemas([ProblemBody])
-    for route in request.app.routes:
+    for route in app.routes:
         operations = generated["paths"].get(getattr(route, "path_format", ""), {})
         for handler in getattr(route, "route_handlers", []):
             for method in handler.http_methods:
                 if method.lower() in operations:
                     _operation(operations[method.lower()], handler, schemas, problem)
     components["schemas"] = schemas
+    generated["paths"] = dict(sorted(generated["paths"].items()))
     return generated
 
 
@@ -279,7 +283,7 @@ class Document(JsonRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._made is None:
-            self._made = msgspec.json.encode(document(request, openapi_schema))
+            self._made = msgspec.json.encode(document(request.app))
         return self._made
 
 
@@ -304,5 +308,6 @@ def config() -> OpenAPIConfig:
         version="1",
         description="Multi-tenant event analytics: exact, live summaries in PostgreSQL.",
         path="/schema",
+        use_handler_docstrings=True,
         render_plugins=[Page(path="/"), Document(path="/openapi.json")],
     )

@@ -520,7 +520,7 @@ def test_metrics_are_for_the_installation_and_show_jobs_and_backlog(service, cli
     assert float(lines["pgtally_partitions_ahead"]) >= 4
     assert float(lines["pgtally_healed_summaries_30d"]) == 0
     age = datetime.now(UTC).timestamp() - float(
-        lines['pgtally_job_last_success_timestamp_seconds{job="fold"}']
+        lines['pgtally_job_last_success_timestamp_seconds{job_name="fold"}']
     )
     assert -1 < age < 30
     assert float(lines["pgtally_fold_lag_seconds"]) < 30
