@@ -63,6 +63,41 @@ create index audit_log_tenant_id on tally.audit_log (tenant_id, audit_id);
 
 alter table tally.audit_log enable row level security;
 
+-- PL/pgSQL keeps its plans; as strict SQL functions these three were planned at each call (30 us).
+create or replace function tally.first_date(p_on date, p_unit text, p_week_start integer) returns date
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  return case p_unit
+    when 'week' then p_on - (extract(isodow from p_on)::integer - p_week_start + 7) % 7
+    when 'month' then p_on - extract(day from p_on)::integer + 1
+    else p_on
+  end;
+end
+$$;
+create or replace function tally.next_date(p_first date, p_unit text) returns date
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  return case p_unit
+    when 'week' then p_first + 7
+    when 'month' then (p_first + interval '1 month')::date
+    else p_first + 1
+  end;
+end
+$$;
+create or replace function tally.period_ceiling(p_at timestamptz, p_unit text, p_zone text, p_week_start integer)
+returns timestamptz
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  if tally.period_start(p_at, p_unit, p_zone, p_week_start) = p_at then
+    return p_at;
+  end if;
+  return tally.period_end(p_at, p_unit, p_zone, p_week_start);
+end
+$$;
+
 -- Enum operators are not leakproof, so under row security no index served period_type: a count read
 -- all summary rows of its tenant. No one runs pgtally yet, so no BI tool knows the old views.
 -- squawk-ignore ban-drop-view

@@ -28,7 +28,7 @@ begin
     case when v_from <> p_from then v_from end,
     case when isfinite(v_to) and v_to <> p_to then v_to end
   from tally.event_totals(
-    v_tenant, array[v_from, v_to], 'month', p_types, false, p_measure = 'uniqueActors',
+    v_tenant, array[v_from, v_to], 'month', p_types, false, p_measure,
     p_filters, p_actor) as t;
 end
 $$;

@@ -69,7 +69,7 @@ begin
         p_measure, sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum),
         min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors)) as total
     from tally.event_totals(
-      v_tenant, v_boundaries, v_coarsest, p_types, p_by_type, p_measure = 'uniqueActors',
+      v_tenant, v_boundaries, v_coarsest, p_types, p_by_type, p_measure,
       p_filters, p_actor) as t
     group by t.bucket, t.event_type
   ),

@@ -7,7 +7,7 @@ create function tally.event_totals(
   p_coarsest text,
   p_types text[],
   p_by_type boolean,
-  p_with_actors boolean,
+  p_measure text,
   p_filters jsonb default '[]',
   p_actor text default ''
 )
@@ -22,6 +22,8 @@ declare
   v_id uuid := p_tenant.tenant_id;
   v_from timestamptz := p_boundaries[1];
   v_to timestamptz := p_boundaries[cardinality(p_boundaries)];
+  v_with_values boolean := p_measure not in ('count', 'uniqueActors');
+  v_with_actors boolean := p_measure = 'uniqueActors';
   v_slice record;
 begin
   if p_filters <> '[]' or p_actor <> '' then
@@ -34,7 +36,7 @@ begin
     return query
     select *
     from tally.raw_totals(
-      v_id, v_from, v_to, p_boundaries, p_types, p_by_type, p_with_actors,
+      v_id, v_from, v_to, p_boundaries, p_types, p_by_type, v_with_values, v_with_actors,
       case when p_filters <> '[]' then tally.filter_path(p_filters) end, nullif(p_actor, ''));
     return;
   end if;
@@ -44,13 +46,14 @@ begin
       return query
       select *
       from tally.raw_totals(
-        v_id, v_slice.slice_from, v_slice.slice_to, p_boundaries, p_types, p_by_type, p_with_actors);
+        v_id, v_slice.slice_from, v_slice.slice_to, p_boundaries, p_types, p_by_type, v_with_values,
+        v_with_actors);
     else
       return query
       select *
       from tally.summary_totals(
         v_id, v_slice.source, v_slice.slice_from, v_slice.slice_to,
-        p_boundaries, p_types, p_by_type, p_with_actors);
+        p_boundaries, p_types, p_by_type, v_with_values, v_with_actors);
     end if;
   end loop;
 end

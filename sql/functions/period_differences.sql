@@ -27,9 +27,9 @@ begin
         then 'value range'
       else 'actors'
     end
-  from tally.raw_totals(p_tenant, v_from, v_to, p_boundaries, '{}', true, true) as r
+  from tally.raw_totals(p_tenant, v_from, v_to, p_boundaries, '{}', true, true, true) as r
   full join tally.summary_totals(
-    p_tenant, p_period_type, v_from, v_to, p_boundaries, '{}', true, true) as s
+    p_tenant, p_period_type, v_from, v_to, p_boundaries, '{}', true, true, true) as s
     on s.bucket = r.bucket and s.event_type = r.event_type
   where (r.event_count, r.value_count, r.value_sum, r.value_min, r.value_max)
       is distinct from (s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max)

@@ -8,6 +8,7 @@ create function tally.raw_totals(
   p_boundaries timestamptz[],
   p_types text[],
   p_by_type boolean,
+  p_with_values boolean,
   p_with_actors boolean,
   p_filter jsonpath default null,
   p_actor text default null
@@ -24,13 +25,14 @@ as $$
 begin
   return query
   select
-    width_bucket(e.occurred_at, p_boundaries),
+    -- One bucket needs no sorting.
+    case when cardinality(p_boundaries) = 2 then 1 else width_bucket(e.occurred_at, p_boundaries) end,
     case when p_by_type then e.event_type end,
     count(*),
-    count(e.value),
-    sum(e.value),
-    min(e.value),
-    max(e.value),
+    count(e.value) filter (where p_with_values),
+    sum(e.value) filter (where p_with_values),
+    min(e.value) filter (where p_with_values),
+    max(e.value) filter (where p_with_values),
     public.hll_add_agg(tally.actor_hash(e.actor_id)::public.hll_hashval, 14, 5)
       filter (where p_with_actors and e.actor_id is not null)
   from tally.events as e

@@ -16,23 +16,31 @@ declare
   v_inner_from timestamptz;
   v_inner_to timestamptz;
 begin
+  -- Without a query, each of which would cost more than all the rest.
   for v_level in 1 .. 4
   loop
     exit when v_from >= v_to;
-    if v_level = 4 or v_sources[v_level] = p_coarsest then
-      return query select v_sources[v_level], v_from, v_to;
+    source := v_sources[v_level];
+    if v_level < 4 and source <> p_coarsest then
+      v_inner_from := tally.period_ceiling(v_from, v_sources[v_level + 1], v_zone, p_tenant.week_start);
+      v_inner_to := tally.period_start(v_to, v_sources[v_level + 1], v_zone, p_tenant.week_start);
+    end if;
+    if v_level = 4 or source = p_coarsest or v_inner_from >= v_inner_to then
+      slice_from := v_from;
+      slice_to := v_to;
+      return next;
       exit;
     end if;
-    v_inner_from := tally.period_ceiling(v_from, v_sources[v_level + 1], v_zone, p_tenant.week_start);
-    v_inner_to := tally.period_start(v_to, v_sources[v_level + 1], v_zone, p_tenant.week_start);
-    if v_inner_from >= v_inner_to then
-      return query select v_sources[v_level], v_from, v_to;
-      exit;
+    if v_from < v_inner_from then
+      slice_from := v_from;
+      slice_to := v_inner_from;
+      return next;
     end if;
-    return query
-    select v_sources[v_level], edges.starts_at, edges.ends_at
-    from (values (v_from, v_inner_from), (v_inner_to, v_to)) as edges (starts_at, ends_at)
-    where edges.starts_at < edges.ends_at;
+    if v_inner_to < v_to then
+      slice_from := v_inner_to;
+      slice_to := v_to;
+      return next;
+    end if;
     v_from := v_inner_from;
     v_to := v_inner_to;
   end loop;

@@ -73,7 +73,7 @@ begin
   from unnest(v_starts) with ordinality as b (starts_at, bucket)
   left join tally.summary_totals(
     p_tenant, p_period_type, v_from, v_to, v_boundaries,
-    case when p_metric = '' then '{}' else array[p_metric] end, true, true) as t
+    case when p_metric = '' then '{}' else array[p_metric] end, true, true, true) as t
     on t.bucket = b.bucket
   cross join lateral (select coalesce(t.event_type, nullif(p_metric, '')) as metric) as m
   left join tally.summaries as s

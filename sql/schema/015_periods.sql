@@ -4,6 +4,9 @@
 -- months are runs of such days; an hour is an hour counted from the day's beginning. Every
 -- boundary falls on a quarter hour of UTC, because since 1980 every UTC offset in use is a
 -- multiple of 15 minutes.
+--
+-- All in PL/pgSQL, which keeps its plans: a strict SQL function is planned anew at each call unless
+-- it can be inlined.
 
 create function tally.day_start(p_on date, p_zone text) returns timestamptz
 language plpgsql immutable strict parallel safe
@@ -40,25 +43,29 @@ $$;
 comment on function tally.local_date(timestamptz, text) is 'The local day that holds the instant.';
 
 create function tally.first_date(p_on date, p_unit text, p_week_start integer) returns date
-language sql immutable strict parallel safe
+language plpgsql immutable strict parallel safe
 as $$
-  select case p_unit
+begin
+  return case p_unit
     when 'week' then p_on - (extract(isodow from p_on)::integer - p_week_start + 7) % 7
     when 'month' then p_on - extract(day from p_on)::integer + 1
     else p_on
-  end
+  end;
+end
 $$;
 comment on function tally.first_date(date, text, integer) is
   'The first date of the day, week or month that holds the date.';
 
 create function tally.next_date(p_first date, p_unit text) returns date
-language sql immutable strict parallel safe
+language plpgsql immutable strict parallel safe
 as $$
-  select case p_unit
+begin
+  return case p_unit
     when 'week' then p_first + 7
     when 'month' then (p_first + interval '1 month')::date
     else p_first + 1
-  end
+  end;
+end
 $$;
 comment on function tally.next_date(date, text) is
   'The first date of the following day, week or month.';
@@ -112,12 +119,14 @@ comment on function tally.period_end(timestamptz, text, text, integer) is
 
 create function tally.period_ceiling(p_at timestamptz, p_unit text, p_zone text, p_week_start integer)
 returns timestamptz
-language sql immutable strict parallel safe
+language plpgsql immutable strict parallel safe
 as $$
-  select case
-    when tally.period_start(p_at, p_unit, p_zone, p_week_start) = p_at then p_at
-    else tally.period_end(p_at, p_unit, p_zone, p_week_start)
-  end
+begin
+  if tally.period_start(p_at, p_unit, p_zone, p_week_start) = p_at then
+    return p_at;
+  end if;
+  return tally.period_end(p_at, p_unit, p_zone, p_week_start);
+end
 $$;
 comment on function tally.period_ceiling(timestamptz, text, text, integer) is
   'The first start of a period at or after the instant.';
