@@ -33,7 +33,7 @@ soak:
 # Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
 bench:
 	@sh service/bootstrap.sh test
-	@.venv/bin/python -m bench
+	@.venv/bin/pgtally bench --output bench
 
 # Known vulnerabilities of the pinned packages. Needs the internet, so it is not part of `make check`.
 audit:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -122,8 +123,9 @@ async def _run(port: int, requests: list[bytes], connections: int, seconds: floa
     clients = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        client = Client(shared, started + seconds, done)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        _, client = await loop.create_connection(
+            partial(Client, shared, started + seconds, done), "127.0.0.1", port
+        )
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
     latencies = [latency for client in clients for latency in client.latencies]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from bench.http_load import service
 from bench.report import Report
-from bench.setup import Connection, connect, new_tenant, peak_megabytes, seconds
+from bench.setup import Connection, connect, new_tenant, peak_megabytes, run_seconds
 
 PLAIN = """
   select
@@ -18,7 +18,7 @@ PLAIN = """
 
 
 def _one_day(connection: Connection, tenant: UUID, events: int) -> None:
-    """Events of one day, with their deltas as ingest makes them: a thousand events a batch."""
+    """Events of one day, with the deltas of small batches: one for two events."""
     connection.execute("select tally.partition_create('2024-05-01'::timestamptz)")
     connection.execute(
         """
@@ -42,9 +42,11 @@ def _one_day(connection: Connection, tenant: UUID, events: int) -> None:
           string_agg(int8send(tally.actor_hash(actor_id)), '')
         from tally.events
         where tenant_id = %s
-        group by tenant_id, 2, event_type, (extract(epoch from occurred_at) / 10)::bigint
+        group by
+          tenant_id, 2, event_type,
+          floor(extract(epoch from occurred_at - '2024-05-01') / 86400 * %s / 40)
         """,
-        (tenant,),
+        (tenant, events),
     )
     connection.execute("analyze tally.events, tally.summary_deltas")
 
@@ -58,20 +60,18 @@ def jobs(dsn: str, report: Report, sizes: list[int]) -> None:
         with connect(dsn) as connection:
             tenant, _ = new_tenant(connection, f"day of {size}")
             _one_day(connection, tenant, size)
-        with connect(dsn) as connection:
             count = "select count(*) from tally.summary_deltas where tenant_id = %s"
             (deltas,) = connection.execute(count, (tenant,)).fetchone() or (0,)
-            folded = seconds(lambda c=connection, t=tenant: _fold(c, t))
+        with connect(dsn) as connection:
+            folded = run_seconds(connection, "call tally.fold()")
             fold_mb = peak_megabytes(connection.info.backend_pid)
         with connect(dsn) as connection:
-            plain = seconds(lambda c=connection, t=tenant: c.execute(PLAIN, (t,)).fetchall())
+            plain = run_seconds(connection, PLAIN, (tenant,))
         with connect(dsn) as connection:
-            final = seconds(lambda c=connection: c.execute("call tally.finalize('day')"))
+            final = run_seconds(connection, "select tally.finalize_tenant(%s, 'day')", (tenant,))
             final_mb = peak_megabytes(connection.info.backend_pid)
         with connect(dsn) as connection:
-            rebuilt = seconds(
-                lambda c=connection, t=tenant: c.execute("call tally.rebuild(%s)", (t,))
-            )
+            rebuilt = run_seconds(connection, "call tally.rebuild(%s)", (tenant,))
         rows.append(
             [
                 f"{size:,}", f"{deltas:,}", f"{folded:.1f}", f"{folded / deltas * 1e6:.0f}",
@@ -85,11 +85,6 @@ def jobs(dsn: str, report: Report, sizes: list[int]) -> None:
          "of plain", "finalize MB", "rebuild s"],
         rows,
     )  # fmt: skip
-
-
-def _fold(connection: Connection, tenant: UUID) -> None:
-    while (connection.execute("select tally.fold_tenant(%s)", (tenant,)).fetchone() or (0,))[0]:
-        pass
 
 
 def footprint(dsn: str, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from bench.http_load import load, request, service
 from bench.report import Report
-from bench.setup import Connection, connect, fill_year, new_tenant, p50_ms, seconds
+from bench.setup import Connection, connect, fill_year, new_tenant, run_seconds
 
 ANALYTICS = "/analytics/events/"
 QUESTIONS = {
@@ -27,6 +27,7 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
     found: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     instead: list[list[str]] = []
     connection = connect(dsn)
+    connection.execute("call tally.fold()")
     for size in sizes:
         report.progress(f"making {size:,} events of a year and their summaries")
         tenant, key = new_tenant(connection, f"year of {size}")
@@ -34,14 +35,11 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
         report.progress(f"asking, {size:,} events")
         with service(dsn, "with_select_1") as running:
             for name, path in QUESTIONS.items():
-                load(running.port, [request(path, key)] * 20, 1, 30)
+                load(running.port, [request(path, key)] * 100, 1, 30)
                 found[name].append(load(running.port, [request(path, key)] * 200, 1, 30).p50_ms)
             if size == sizes[-1]:
                 filters(report, connection, running.port, key, size)
-        counted = p50_ms(
-            lambda tenant=tenant: connection.execute(RAW, (tenant,)).fetchone(),  # type: ignore[misc]
-            3,
-        )
+        counted = min(run_seconds(connection, RAW, (tenant,)) for _ in range(3)) * 1000
         connection.execute(
             f"""
             create materialized view tally.rollup_{size} as
@@ -51,11 +49,7 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
             from tally.events where tenant_id = '{tenant}' group by 1, 2
             """.encode()
         )
-        refreshed = seconds(
-            lambda size=size: connection.execute(
-                f"refresh materialized view tally.rollup_{size}".encode()
-            )
-        )
+        refreshed = run_seconds(connection, f"refresh materialized view tally.rollup_{size}")
         instead.append([f"{size:,}", f"{counted:,.0f} ms", f"{refreshed:.1f} s"])
     report.section("Flat reads", "p50 over HTTP, one connection, ms.")
     heads = ["question", *(f"{size / 1e6:g} M" for size in sizes), "last of first", "of select 1"]

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pygal
 
-FOLDER = Path(__file__).resolve().parent
-
 
 class Report:
     """Collects what the measurements found and prints it as it comes."""
 
-    def __init__(self, machine: str) -> None:
+    def __init__(self, folder: Path, made_by: str, machine: str) -> None:
+        self._folder = folder
         self._parts = [
-            "# Results\n\nMade by `make bench`. A figure is a ratio from one run on one machine.\n",
+            f"# Results\n\nMade by `{made_by}`. A figure is a ratio from one run on one machine.\n",
             machine + "\n",
         ]
         self._started = time.monotonic()
@@ -46,16 +45,16 @@ class Report:
         self._picture(chart, name, title)
 
     def write(self) -> Path:
-        path = FOLDER / "RESULTS.md"
+        path = self._folder / "RESULTS.md"
         path.write_text("\n".join(self._parts))
         return path
 
     def _picture(self, chart: pygal.Graph, name: str, title: str) -> None:
         # Without the script that the library would load from elsewhere.
         chart.config.js = []
-        (FOLDER / name).write_bytes(chart.render())
+        (self._folder / name).write_bytes(chart.render())
         self._add(f"![{title}]({name})\n")
 
     def _add(self, text: str) -> None:
         self._parts.append(text)
-        print(text, flush=True)
+        print(text, file=sys.stderr, flush=True)

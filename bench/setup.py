@@ -5,7 +5,6 @@ import os
 import platform
 import random
 import secrets
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -136,20 +135,21 @@ def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
     connection.execute("vacuum (analyze) tally.events, tally.summaries, tally.summary_deltas")
 
 
-def p50_ms(action: Callable[[], object], times: int = 200) -> float:
-    """The median time of an action."""
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        action()
-        taken.append((time.perf_counter() - started) * 1000)
-    return statistics.median(taken)
-
-
 def seconds(action: Callable[[], object]) -> float:
     """The time of an action."""
     started = time.perf_counter()
     action()
+    return time.perf_counter() - started
+
+
+def run_seconds(
+    connection: Connection, statement: str, parameters: tuple[object, ...] = ()
+) -> float:
+    """The time of a statement, its rows fetched."""
+    started = time.perf_counter()
+    cursor = connection.execute(statement.encode(), parameters)
+    if cursor.description:
+        cursor.fetchall()
     return time.perf_counter() - started
 
 

@@ -36,12 +36,12 @@ class Nothing(GroupCommit):
 
 
 def one_each() -> ASGIApp:
-    app.GroupCommit = OneEach  # type: ignore[misc]
+    app.GroupCommit = OneEach  # type: ignore[attr-defined]
     return app.from_environment()
 
 
 def nothing() -> ASGIApp:
-    app.GroupCommit = Nothing  # type: ignore[misc]
+    app.GroupCommit = Nothing  # type: ignore[attr-defined]
     return app.from_environment()
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -361,6 +361,38 @@ def doctor_command(dsn: str, as_json: bool) -> None:
             remedy = f"\n         run: {row['remedy']}" if row["remedy"] else ""
             click.echo(f"{row['status']:8} {row['check_name']}: {row['message']}{remedy}")
     sys.exit(1 if any(row["status"] != "ok" for row in rows) else 0)
+
+
+@cli.command("bench")
+@click.option("--dsn", help="A superuser's connection; a private cluster if absent.")
+@json_option
+@click.option(
+    "--size", type=click.Choice(["quick", "standard", "full"]), default="standard",
+    help="quick: two minutes, to try it; standard: ten; full, to 50 million events: an hour.",
+)  # fmt: skip
+@click.option(
+    "--output", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder for RESULTS.md and its pictures.",
+)  # fmt: skip
+def bench_command(
+    dsn: str | None, as_json: bool, size: Literal["quick", "standard", "full"], output: Path
+) -> None:
+    """Measure ingest, reads, jobs and footprint beside what one would do without pgtally.
+
+    In a database of its own, which is dropped at the end.
+    """
+    try:
+        from bench.suite import run as run_bench
+    except ImportError as error:
+        raise click.ClickException(
+            f"{error}; the pictures need it: pip install 'pgtally[bench]'"
+        ) from error
+    try:
+        results = run_bench(dsn, size, output)
+    except (ClusterError, MigrationError, psycopg.Error) as error:
+        text = explain(error) if isinstance(error, psycopg.Error) else str(error)
+        raise click.ClickException(text) from error
+    show_one({"results": str(results)}, as_json)
 
 
 def main() -> None:

@@ -1,0 +1,40 @@
+"""The measurements in their order: what `pgtally bench` runs."""
+
+import logging
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from bench import ingest, jobs, reads
+from bench.report import Report
+from bench.setup import connect, machine, scratch_database
+
+Size = Literal["quick", "standard", "full"]
+
+
+class Sizes(NamedTuple):
+    """Events of the tenants whose year is read, and of those whose day is folded and rebuilt."""
+
+    years: list[int]
+    days: list[int]
+
+
+SIZES: dict[Size, Sizes] = {
+    "quick": Sizes([100_000, 200_000], [50_000, 100_000, 200_000]),
+    "standard": Sizes([1_000_000, 10_000_000], [250_000, 500_000, 1_000_000]),
+    "full": Sizes([1_000_000, 10_000_000, 50_000_000], [1_250_000, 2_500_000, 5_000_000]),
+}
+
+
+def run(dsn: str | None, size: Size, folder: Path) -> Path:
+    """Measures in a database of its own, which is dropped at the end, on the server of `dsn` or on
+    a private cluster; writes RESULTS.md and its pictures, and returns its path."""
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    with scratch_database(dsn) as scratch:
+        with connect(scratch) as connection:
+            report = Report(folder, f"pgtally bench --size {size}", machine(connection))
+        ingest.bulk(scratch, report, size == "quick")
+        ingest.single(scratch, report, size == "quick")
+        reads.flat(scratch, report, SIZES[size].years)
+        jobs.jobs(scratch, report, SIZES[size].days)
+        jobs.footprint(scratch, report)
+    return report.write()
