@@ -8,8 +8,10 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,25 @@ def live_events(chance: random.Random, count: int) -> list[Row]:
     ]
 
 
+FILL = """
+  insert into tally.events (
+    tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
+  )
+  select
+    %(tenant)s, '2025-01-01'::timestamptz + n * (interval '365 days' / %(events)s),
+    gen_random_uuid(), case when n %% 3 = 0 then n %% 1000 / 100.0 end,
+    'type ' || (n * 7919 %% %(types)s), 'actor ' || (hashint8(n + 7) & 8191),
+    'session ' || (hashint8(n + 9) & 16383),
+    jsonb_build_object('plan', 'pro', 'path', '/pricing', 'n', hashint8(n) & 1023)
+  from generate_series(%(first)s::bigint, %(end)s - 1) as n
+"""
+
+
+def _fill(dsn: str, password: str, parameters: dict[str, object]) -> None:
+    with psycopg.connect(dsn, password=password, autocommit=True) as connection:
+        connection.execute(FILL, parameters)
+
+
 def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
     """Spreads events over the year 2025 in the database itself, as fast as it can store them, and
     makes the summaries with tally.rebuild."""
@@ -115,21 +136,13 @@ def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
             "select tally.partition_create(%s::timestamptz)",
             (datetime(YEAR, 1, 1, tzinfo=UTC) + timedelta(weeks=week),),
         )
-    connection.execute(
-        """
-        insert into tally.events (
-          tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
-        )
-        select
-          %(tenant)s, '2025-01-01'::timestamptz + n * (interval '365 days' / %(events)s),
-          gen_random_uuid(), case when n %% 3 = 0 then n %% 1000 / 100.0 end,
-          'type ' || (n * 7919 %% %(types)s), 'actor ' || (hashint8(n + 7) & 8191),
-          'session ' || (hashint8(n + 9) & 16383),
-          jsonb_build_object('plan', 'pro', 'path', '/pricing', 'n', hashint8(n) & 1023)
-        from generate_series(0::bigint, %(events)s - 1) as n
-        """,
-        {"tenant": tenant, "events": events, "types": TYPES},
-    )
+    halves = [(0, events // 2), (events // 2, events)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(partial(_fill, connection.info.dsn, connection.info.password), [
+            {"tenant": tenant, "events": events, "types": TYPES, "first": first, "end": end}
+            for first, end in halves
+        ]):  # fmt: skip
+            pass
     connection.execute("analyze tally.events")
     connection.execute("call tally.rebuild(%s, '2025-01-01', '2026-01-01')", (tenant,))
     connection.execute("vacuum (analyze) tally.events, tally.summaries, tally.summary_deltas")
