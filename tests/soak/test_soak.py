@@ -174,7 +174,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_c
                     ).fetchone()[0]
 
     dsn = cluster.dsn(user="tally_service", password=SERVICE_PASSWORD)
-    limits = {"PGTALLY_INGEST_PER_MINUTE": "1000000"}
+    limits = {"PGTALLY_INGEST_PER_MINUTE": "1000000", "PGTALLY_BULK_PER_MINUTE": "1000000"}
     with running_service(dsn, **limits) as (url, _):
         service = Service(url, admin_key(cluster.dsn()))
         clients = [service.tenant(timeZone=zone) for zone in ("America/New_York", "Asia/Kathmandu")]
