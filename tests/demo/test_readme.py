@@ -1,4 +1,5 @@
-"""Runs everything as `make run` does, in a home of its own, and every example of the README."""
+"""Runs everything as `make run` does, in a home of its own, every example of the README, and the
+tutorial from beginning to end."""
 
 import json
 import os
@@ -49,6 +50,21 @@ class Running:
         return self.process.wait(60)
 
 
+def follow_the_tutorial(home: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / ".venv").symlink_to(ROOT / ".venv")
+        done = subprocess.run(
+            ["bash", "-ec", f". {home}/env\n{script}"], capture_output=True, text=True, cwd=folder
+        )
+    assert done.returncode == 0, done.stderr
+    expected = [line[2:] for line in script.splitlines() if line.startswith("# ")]
+    assert len(expected) >= 3
+    for line in ("20,000 new, 0 duplicates, 0 bad", *expected):
+        assert line in done.stdout, (line, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="module")
 def home():
     with tempfile.TemporaryDirectory(prefix="pgtally-demo-") as folder:
@@ -91,6 +107,7 @@ def test_the_first_run_loads_the_demo_and_the_readme_is_true(home):
             )
             wanted = "\n".join(line[2:] for line in expected.splitlines())
             assert done.stdout.strip() == wanted, (command, done.stdout, done.stderr)
+        follow_the_tutorial(home)
     finally:
         assert running.stop() == 0
 
