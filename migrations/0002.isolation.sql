@@ -109,6 +109,27 @@ alter table tally.summaries
   alter column period_type type text using period_type::text,
   -- squawk-ignore constraint-missing-not-valid
   add constraint summaries_period_type_check check (period_type in ('quarter_hour', 'day', 'week', 'month'));
+-- Rows for all types together: a question about all of them reads one row a period instead of one a
+-- type, which made unique actors of 90 days 3 times as fast with 20 types.
+-- squawk-ignore ban-drop-constraint
+alter table tally.summaries drop constraint summaries_metric_kind_check;
+alter table tally.summaries
+  -- squawk-ignore constraint-missing-not-valid
+  add constraint summaries_metric_kind_check check (metric_kind in ('event_type', 'all', 'defined'));
+comment on column tally.summaries.metric_kind is 'event_type: of one event type. all: of all types together, for days, weeks and months, so that a question about all of them reads a row a period. defined: not used yet.';
+comment on column tally.summaries.metric is 'For kind event_type, the event type; for kind all, empty.';
+insert into tally.summaries (
+  tenant_id, period_type, period_start, metric_kind, metric, event_count, value_count, value_sum,
+  value_min, value_max, actors, updated_at, final_at
+)
+select
+  tenant_id, period_type, period_start, 'all', '', sum(event_count)::bigint,
+  sum(value_count)::bigint, sum(value_sum), min(value_min), max(value_max),
+  public.hll_union_agg(actors), max(updated_at),
+  case when count(*) = count(final_at) then max(final_at) end
+from tally.summaries
+where metric_kind = 'event_type' and period_type <> 'quarter_hour'
+group by tenant_id, period_type, period_start;
 comment on column tally.summaries.period_type is 'What the row covers. Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. Text, because enum operators are not leakproof: under row security no index would serve them.';
 -- squawk-ignore require-concurrent-index-creation
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)

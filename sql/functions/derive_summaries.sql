@@ -17,17 +17,22 @@ begin
     select
       p_tenant.tenant_id, p_period_type,
       tally.period_start(s.period_start, p_period_type, p_tenant.time_zone, p_tenant.week_start),
-      'event_type', s.metric, '{}'::jsonb, sum(s.event_count)::bigint, sum(s.value_count)::bigint,
+      m.metric_kind, m.metric, '{}'::jsonb, sum(s.event_count)::bigint, sum(s.value_count)::bigint,
       sum(s.value_sum), min(s.value_min), max(s.value_max), public.hll_union_agg(s.actors), 1, now(),
       null::timestamptz
     from tally.summaries as s
+    -- Quarter hours have no rows of all types; from days on each kind comes of its own.
+    cross join lateral (
+      values (s.metric_kind, s.metric), (case when v_source = 'quarter_hour' then 'all' end, '')
+    ) as m (metric_kind, metric)
     where s.tenant_id = p_tenant.tenant_id
       and s.period_type = v_source
       and s.period_start >= v_from
       and s.period_start < v_to
-      and s.metric_kind = 'event_type'
+      and s.metric_kind <> 'defined'
       and s.event_count > 0
-    group by 3, s.metric
+      and m.metric_kind is not null
+    group by 3, m.metric_kind, m.metric
   )
   select coalesce(array_agg(row(derived.*)::tally.summaries), '{}') into v_rows from derived;
   return tally.replace_summaries(p_tenant.tenant_id, p_period_type, v_from, v_to, v_rows);

@@ -39,11 +39,11 @@ begin
   ),
   added as (
     insert into tally.summaries as s (
-      tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-      value_max, actors, updated_at, revision
+      tenant_id, period_type, period_start, metric_kind, metric, event_count, value_count, value_sum,
+      value_min, value_max, actors, updated_at, revision
     )
     select
-      p_tenant, p.period_type, p.period_start, q.event_type, sum(q.event_count)::bigint,
+      p_tenant, p.period_type, p.period_start, m.metric_kind, m.metric, sum(q.event_count)::bigint,
       sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min), max(q.value_max),
       public.hll_union_agg(q.actors), v_locked_at,
       -- Nothing was a final figure too, if finalize has passed there.
@@ -61,7 +61,9 @@ begin
         ('month', tally.day_start(
           tally.first_date(on_day, 'month', v_tenant.week_start), v_tenant.time_zone))
     ) as p (period_type, period_start)
-    group by p.period_type, p.period_start, q.event_type
+    cross join lateral (values ('event_type', q.event_type), ('all', '')) as m (metric_kind, metric)
+    where m.metric_kind = 'event_type' or p.period_type <> 'quarter_hour'
+    group by p.period_type, p.period_start, m.metric_kind, m.metric
     on conflict (tenant_id, period_type, period_start, metric_kind, metric, dimensions) do update set
       event_count = s.event_count + excluded.event_count,
       value_count = s.value_count + excluded.value_count,

@@ -23,12 +23,14 @@ begin
     and s.period_type = p_period_type
     and s.period_start >= p_from
     and s.period_start < p_to
-    and s.metric_kind = 'event_type'
+    and s.metric_kind <> 'defined'
     and s.final_at is null
     and s.revision = 1
     and not exists (
       select from unnest(p_rows) as r
-      where r.period_start = s.period_start and r.metric = s.metric);
+      where r.period_start = s.period_start
+        and r.metric_kind = s.metric_kind
+        and r.metric = s.metric);
   get diagnostics v_removed = row_count;
   update tally.summaries as s
   set
@@ -45,19 +47,21 @@ begin
     and s.period_type = p_period_type
     and s.period_start >= p_from
     and s.period_start < p_to
-    and s.metric_kind = 'event_type'
+    and s.metric_kind <> 'defined'
     and s.event_count > 0
     and not exists (
       select from unnest(p_rows) as r
-      where r.period_start = s.period_start and r.metric = s.metric);
+      where r.period_start = s.period_start
+        and r.metric_kind = s.metric_kind
+        and r.metric = s.metric);
   get diagnostics v_emptied = row_count;
   insert into tally.summaries as s (
-    tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-    value_max, actors, updated_at, revision
+    tenant_id, period_type, period_start, metric_kind, metric, event_count, value_count, value_sum,
+    value_min, value_max, actors, updated_at, revision
   )
   select
-    p_tenant, p_period_type, r.period_start, r.metric, r.event_count, r.value_count, r.value_sum,
-    r.value_min, r.value_max, r.actors, v_locked_at,
+    p_tenant, p_period_type, r.period_start, r.metric_kind, r.metric, r.event_count, r.value_count,
+    r.value_sum, r.value_min, r.value_max, r.actors, v_locked_at,
     1 + (r.period_start < tally.finalized_to(t, p_period_type))::integer
   from unnest(p_rows) as r
   join tally.tenants as t on t.tenant_id = p_tenant

@@ -30,6 +30,7 @@ begin
     and s.updated_at > p_since
     and s.revision > 1
     and s.period_type <> 'quarter_hour'
+    and s.metric_kind = 'event_type'
   order by s.updated_at
   fetch first p_limit rows with ties;
 end

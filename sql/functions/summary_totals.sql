@@ -23,6 +23,11 @@ set search_path = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
+declare
+  v_kind text := case
+    when p_types = '{}' and not p_by_type and p_period_type <> 'quarter_hour' then 'all'
+    else 'event_type'
+  end;
 begin
   return query
   select
@@ -43,7 +48,7 @@ begin
       and s.period_type = p_period_type
       and s.period_start >= p_from
       and s.period_start < p_to
-      and s.metric_kind = 'event_type'
+      and s.metric_kind = v_kind
       and (p_types = '{}' or s.metric = any (p_types))
     union all
     select

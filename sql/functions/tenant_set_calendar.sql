@@ -41,7 +41,7 @@ begin
   delete from tally.summaries
   where tenant_id = p_tenant
     and period_type in ('day', 'week', 'month')
-    and metric_kind = 'event_type';
+    and metric_kind <> 'defined';
   v_changed := tally.derive_summaries(v_tenant, 'day', '-infinity', 'infinity');
   v_changed := v_changed + tally.derive_summaries(v_tenant, 'week', '-infinity', 'infinity');
   return v_changed + tally.derive_summaries(v_tenant, 'month', '-infinity', 'infinity');

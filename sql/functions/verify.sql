@@ -66,4 +66,4 @@ $$;
 alter function tally.verify owner to tally_owner;
 revoke all on function tally.verify from public;
 comment on function tally.verify is
-  'The summaries that differ from the raw events in a range, at every period type; none if all is well. TY404 for an unknown tenant.';
+  'The summaries that differ from the raw events in a range, at every period type; event_type is NULL for the row of all types. None if all is well. TY404 for an unknown tenant.';

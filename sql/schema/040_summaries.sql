@@ -33,7 +33,7 @@ create table tally.summaries (
   period_type text not null
     constraint summaries_period_type_check check (period_type in ('quarter_hour', 'day', 'week', 'month')),
   period_start timestamptz not null,
-  metric_kind text not null default 'event_type' check (metric_kind in ('event_type', 'defined')),
+  metric_kind text not null default 'event_type' check (metric_kind in ('event_type', 'all', 'defined')),
   metric text not null,
   dimensions jsonb not null default '{}',
   event_count bigint not null,
@@ -51,7 +51,8 @@ comment on table tally.summaries is
   'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
 comment on column tally.summaries.period_type is 'What the row covers. Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. Text, because enum operators are not leakproof: under row security no index would serve them.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
-comment on column tally.summaries.metric is 'For kind event_type, the event type.';
+comment on column tally.summaries.metric_kind is 'event_type: of one event type. all: of all types together, for days, weeks and months, so that a question about all of them reads a row a period. defined: not used yet.';
+comment on column tally.summaries.metric is 'For kind event_type, the event type; for kind all, empty.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';
 comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
 comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';

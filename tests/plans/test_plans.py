@@ -109,26 +109,24 @@ def year(shared_dsn):
         yield Plans(db), tenants[0]
 
 
-# Rows of month, day and quarter-hour summaries in those two months: 10, 295, 5,664 times types that
-# occur. Two partitions of a week hold what one week needs.
 COUNT = "select * from api.event_count(%s, %s, %s)"
 WEEK = (FROM + timedelta(days=3), FROM + timedelta(days=10))
 
 
-def test_a_count_of_months_reads_a_row_a_month_and_type(year):
+def test_a_count_of_months_reads_a_row_a_month(year):
     plans, tenant = year
-    plans.check(COUNT, (tenant, FROM, TO), rows=2 * TYPES)
+    plans.check(COUNT, (tenant, FROM, TO), rows=2)
 
 
 def test_an_open_count_reads_the_same(year):
     plans, tenant = year
-    plans.check("select * from api.event_count(%s)", (tenant,), rows=2 * TYPES)
+    plans.check("select * from api.event_count(%s)", (tenant,), rows=2)
 
 
 def test_ragged_edges_add_less_than_a_month_of_days_a_day_of_quarters_and_a_quarter_of_events(year):
     plans, tenant = year
     edge = timedelta(hours=7, minutes=7)
-    plans.check(COUNT, (tenant, FROM + edge, TO - edge), rows=31 * TYPES + 96 * TYPES)
+    plans.check(COUNT, (tenant, FROM + edge, TO - edge), rows=31 + 96 * TYPES)
 
 
 def test_by_type(year):
@@ -145,9 +143,7 @@ def test_one_type_of_many(year):
 
 def test_a_timeline_of_days(year):
     plans, tenant = year
-    plans.check(
-        "select * from api.event_timeline(%s, 'day', %s, %s)", (tenant, FROM, TO), rows=59 * TYPES
-    )
+    plans.check("select * from api.event_timeline(%s, 'day', %s, %s)", (tenant, FROM, TO), rows=59)
 
 
 def test_a_timeline_of_hours(year):
@@ -161,9 +157,10 @@ def test_a_timeline_of_hours(year):
 def test_unique_actors(year):
     plans, tenant = year
     plans.check(
-        "select * from api.event_count(%s, %s, %s, '{}', 'uniqueActors')", (tenant, FROM, TO),
-        rows=2 * TYPES,
-    )  # fmt: skip
+        "select * from api.event_count(%s, %s, %s, '{}', 'uniqueActors')",
+        (tenant, FROM, TO),
+        rows=2,
+    )
 
 
 def test_summaries(year):

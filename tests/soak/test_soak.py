@@ -25,7 +25,7 @@ import pytest
 from service.cluster import Cluster
 from service.migrate import migrate
 from tests.conftest import SERVICE_PASSWORD, Service, admin_key, running_service, wait_for
-from tests.races.test_races import BALANCE
+from tests.races.test_races import BALANCE, GRAINS
 
 pytestmark = pytest.mark.soak
 SECONDS = float(os.environ.get("PGTALLY_SOAK_SECONDS", "600"))
@@ -139,7 +139,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_c
                     while time.monotonic() < until:
                         for tenant in tenants:
                             raw, grains = connection.execute(BALANCE, {"t": tenant}).fetchone()
-                            assert grains == [raw] * 4, (raw, grains)
+                            assert grains == [raw] * GRAINS, (raw, grains)
                             figures["balance checks"] += 1
                         time.sleep(1)
             except psycopg.OperationalError:
