@@ -17,6 +17,7 @@ returns table (
 )
 language plpgsql stable strict security definer
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_tenant tally.tenants := tally.act_for(p_tenant);
@@ -81,6 +82,7 @@ begin
     and s.period_type = p_period_type
     and s.period_start = b.starts_at
     and s.metric_kind = 'event_type'
+    and (p_metric = '' or s.metric = p_metric)
     and s.metric = m.metric
   cross join lateral (
     select

@@ -29,6 +29,10 @@ declare
     else 'event_type'
   end;
 begin
+  if p_types <> '{}' then
+    -- Only a plan for these types finds their rows in the index; it holds until this call ends.
+    perform set_config('plan_cache_mode', 'force_custom_plan', true);
+  end if;
   return query
   select
     width_bucket(r.starts_at, p_boundaries),
