@@ -73,7 +73,7 @@ def bulk(dsn: str, report: Report, quick: bool) -> None:
     connections = {name: connect(dsn) for name in ways}
     tenants = {name: new_tenant(connections[name], f"bulk {name}")[0] for name in ways}
     used: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(10 if quick else 60):
+    for number in range(10 if quick else 40):
         report.progress(f"bulk ingest, round {number + 1}")
         # In turns, so that all meet the same table and the same machine.
         for name, way in ways.items():
@@ -123,7 +123,7 @@ def single(dsn: str, report: Report, quick: bool) -> None:
     """Concurrent single events: shared commits against one each, and against storing nothing."""
     with connect(dsn) as connection:
         _, key = new_tenant(connection, "single")
-    duration = 2 if quick else 5
+    duration = 2 if quick else 4
     rates: dict[str, list[float]] = {}
     latencies: dict[str, list[float]] = {}
     names = {"as_it_is": "shared commits", "one_each": "one each", "nothing": "nothing stored"}
