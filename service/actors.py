@@ -21,7 +21,7 @@ ERASE = """
     erasure_id, done, event_count, first_occurred_at, last_occurred_at, day_count, requested_at,
     finished_at
   from api.actor_erase(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_actor => %(actor)s::text,
     p_erasure => %(erasure)s::uuid,
     p_by => %(by)s::uuid)

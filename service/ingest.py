@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from service import json
-from service.database import Database, traced
+from service.database import Database
 from service.decoding import MAX_ERRORS, Batch
 from service.metrics import BATCH
 from service.problems import FieldError, of_database_error
@@ -18,7 +18,7 @@ from service.problems import FieldError, of_database_error
 INGEST_REQUEST = """
   select accepted, duplicates, replayed, response
   from api.events_ingest_request(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_occurred_at => %(occurred_at)b::timestamptz[],
     p_event_id => %(event_id)b::uuid[],
     p_event_type => %(event_type)b::text[],
@@ -85,7 +85,7 @@ async def store(
         "dry_run": options.dry_run,
     }
     BATCH.observe(len(batch.index))
-    return (await db.call(traced(INGEST_REQUEST), parameters))[0]
+    return (await db.call(INGEST_REQUEST, parameters))[0]
 
 
 async def store_batch(

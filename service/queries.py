@@ -20,7 +20,7 @@ from service.problems import FieldError, Problem
 COUNT = """
   select total, resolved_from, resolved_to
   from api.event_count(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
     p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
     p_types => %(type)s::text[],
@@ -31,7 +31,7 @@ COUNT = """
 BY_TYPE = """
   select event_type, total, resolved_from, resolved_to
   from api.event_by_type(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
     p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
     p_types => %(type)s::text[],
@@ -42,7 +42,7 @@ BY_TYPE = """
 TIMELINE = """
   select bucket_start, bucket_on, event_type, total, resolved_from, resolved_to
   from api.event_timeline(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_interval => %(interval)s::text,
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
     p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
@@ -61,7 +61,7 @@ COUNT_COMPARED = """
   cross join lateral api.range_previous(
     %(tenant)s::uuid, range_from, range_to, %(timezone)s::text) as r
   cross join lateral api.event_count(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => range_from,
     p_to => range_to,
     p_types => %(type)s::text[],
@@ -69,7 +69,7 @@ COUNT_COMPARED = """
     p_filters => %(filters)s::jsonb,
     p_actor => %(actorId)s::text) as c
   cross join lateral api.event_count(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => r.previous_from,
     p_to => r.previous_to,
     p_types => %(type)s::text[],
@@ -88,7 +88,7 @@ TIMELINE_COMPARED = """
     values (false, range_from, range_to), (true, r.previous_from, r.previous_to)
   ) as v (previous, starts_at, ends_at)
   cross join lateral api.event_timeline(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_interval => %(interval)s::text,
     p_from => v.starts_at,
     p_to => v.ends_at,
@@ -105,7 +105,7 @@ SUMMARY = """
     value_min, value_max, unique_actors, final, as_of, revision
   from api.period_first(%(tenant)s::uuid, %(periodType)s::text, %(periodStart)s::date) as first
   cross join lateral api.summary_list(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_period_type => %(periodType)s::text,
     p_from => first,
     p_to => first + 1,
@@ -117,7 +117,7 @@ SUMMARIES = """
     metric, period_on, period_start, period_end, value, event_count, value_count, value_sum,
     value_min, value_max, unique_actors, final, as_of, revision
   from api.summary_list(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_period_type => %(periodType)s::text,
     p_from => %(from)s::date,
     p_to => %(to)s::date,
@@ -129,7 +129,7 @@ CHANGES = """
     metric, period_type, period_on, period_start, event_count, value_sum, unique_actors, final,
     revision, updated_at
   from api.summary_changes(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_since => api.instant(%(tenant)s::uuid, %(since)s::text, '', 'since'),
     p_limit => %(limit)s::integer)
 """

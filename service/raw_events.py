@@ -17,13 +17,14 @@ from psycopg.types.json import Jsonb
 from service import json
 from service.authentication import Caller
 from service.database import Database
+from service.logs import REQUEST_ID
 from service.problems import FieldError, Problem
 from service.queries import Text, split_query
 
 LIST = """
   select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data
   from api.event_list(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
     p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
     p_types => %(type)s::text[],
@@ -36,7 +37,7 @@ LIST = """
 PAGE = """
   select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data
   from api.event_page(
-    p_tenant => %(tenant)s::uuid,
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
     p_from => api.instant(%(tenant)s::uuid, %(from)s::text, %(timezone)s::text, 'from'),
     p_to => api.instant(%(tenant)s::uuid, %(to)s::text, %(timezone)s::text, 'to'),
     p_actor => %(actorId)s::text,
@@ -182,6 +183,7 @@ async def export_events(request: Request[Any, Any, State], db: Database) -> Stre
         "after_at": "-infinity",
         "after_id": UUID(int=0),
         "limit": 1000,
+        "request": REQUEST_ID.get(),
     }
     # A wrong argument has to be found before the response begins.
     await db.read(caller.tenant, PAGE, {**parameters, "limit": 1})

@@ -19,11 +19,15 @@ from service.raw_events import next_link
 LIST = """
   select rejected_id, rejected_at, source, errors, event, replayable
   from api.rejected_list(
-    p_tenant => %(tenant)s::uuid, p_before => %(before)s::bigint, p_limit => %(limit)s::integer)
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
+    p_before => %(before)s::bigint,
+    p_limit => %(limit)s::integer)
 """
 REPLAY = """
   select accepted, duplicates, rejected
-  from api.rejected_replay(p_tenant => %(tenant)s::uuid, p_rejected_ids => %(ids)s::bigint[])
+  from api.rejected_replay(
+    p_tenant => api.for_request(%(tenant)s::uuid, %(request)s::text),
+    p_rejected_ids => %(ids)s::bigint[])
 """
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 

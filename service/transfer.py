@@ -233,6 +233,7 @@ def export_events(
         "after_at": "-infinity",
         "after_id": UUID(int=0),
         "limit": 5_000,
+        "request": "export",
     }
     if form == "csv":
         write(json.csv_lines([], RawEvent, header=True))

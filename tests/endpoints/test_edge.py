@@ -301,7 +301,7 @@ def test_the_id_of_a_request_is_in_its_log_line_and_in_pg_stat_activity(
     ):
         client = Service(url, admin_key(shared_dsn)).tenant()
         running = """
-          select substring(query from 'request ([0-9a-f]{16})') from pg_stat_activity
+          select substring(application_name from '^pgtally request ([0-9a-f]{16})$') from pg_stat_activity
           where usename = 'tally_service' and state = 'active' and query ~ 'event_count'
             and datname = current_database()
         """
@@ -313,13 +313,15 @@ def test_the_id_of_a_request_is_in_its_log_line_and_in_pg_stat_activity(
             blocker.rollback()
             response = asked.result()
         assert response.headers["x-request-id"] == seen
-        output.flush()
-        lines = [
-            json.loads(line)
-            for line in Path(output.name).read_text().splitlines()
-            if line[0] == "{"
-        ]
-        (line,) = [one for one in lines if one.get("request_id") == seen]
+
+        def told():
+            lines = Path(output.name).read_text().splitlines()
+            found = [json.loads(line) for line in lines if line[0] == "{"]
+            return [one for one in found if one.get("request_id") == seen]
+
+        # The line is written after the answer.
+        wait_for(told)
+        (line,) = told()
         assert (line["route"], line["status"], line["method"]) == (COUNT, 200, "GET")
         assert line["tenant_id"] == str(client.tenant_id)
         assert "2024" not in json.dumps({**line, "timestamp": ""})
