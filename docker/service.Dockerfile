@@ -8,6 +8,7 @@ COPY pyproject.toml README.md ./
 COPY service service
 COPY sql sql
 COPY migrations migrations
+COPY bench bench
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && useradd --system pgtally && mkdir /state && chown pgtally /state
 USER pgtally
