@@ -57,10 +57,10 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
-    text = f"### {method.upper()} {path}\n\n{operation['summary']}."
+    text = f"### {method.upper()} {path}\n\n{operation['summary'].rstrip('?')}."
     if operation.get("description"):
         text += " " + _line(operation["description"])
-    text += "\n\n"
+    text += f" Needs {operation['x-key']}.\n\n" if "x-key" in operation else " Needs no key.\n\n"
     if parameters := operation.get("parameters"):
         rows = []
         for one in parameters:

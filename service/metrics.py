@@ -81,7 +81,7 @@ def observe_pool(database: Database) -> None:
     media_type="text/plain",
 )
 async def metrics(request: Request[Any, Any, State], db: Database) -> Response[Any]:
-    """Needs an admin key of the installation, as a bearer token."""
+    """Prometheus sends the key as a bearer token."""
     observe_pool(db)
     registry = CollectorRegistry()
     gauges: dict[str, Gauge] = {}

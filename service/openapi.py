@@ -225,6 +225,10 @@ def _operation(
     statuses = {414, 500, 503, 504, *opt.get("errors", [])}
     _success(operation, handler, schemas)
     if not opt.get("public"):
+        operation["x-key"] = (
+            "an admin key of the installation" if opt.get("installation")
+            else f"a key with the scope {opt['scope']}"
+        )  # fmt: skip
         operation["security"] = [{"apiKey": []}, {"bearer": []}]
         if opt.get("segment"):
             operation["security"].append({"basic": []})
