@@ -56,25 +56,36 @@ begin
   from tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start) as b;
   v_finalized_to := tally.finalized_to(v_tenant, p_period_type);
   return query
+  with late as materialized (
+    select
+      width_bucket(d.quarter_hour, v_boundaries) as bucket, d.event_type,
+      tally.hashes_hll(string_agg(d.actor_hashes, '')) as actors
+    from tally.summary_deltas as d
+    where d.tenant_id = p_tenant
+      and d.quarter_hour >= v_from
+      and d.quarter_hour < v_to
+      and (p_metric = '' or d.event_type = p_metric)
+    group by 1, 2
+  )
   select
     m.metric,
     tally.local_date(b.starts_at, v_zone),
     b.starts_at,
     v_boundaries[b.bucket + 1],
-    tally.measure(p_measure, t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, t.actors),
+    tally.measure(p_measure, t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, f.actors),
     coalesce(t.event_count, 0),
     coalesce(t.value_count, 0),
     t.value_sum,
     t.value_min,
     t.value_max,
-    coalesce(round(public.hll_cardinality(t.actors)), 0)::bigint,
+    coalesce(round(public.hll_cardinality(f.actors)), 0)::bigint,
     f.final,
     case when f.final then coalesce(s.final_at, v_finalized_to) else now() end,
     coalesce(s.revision, 1)
   from unnest(v_starts) with ordinality as b (starts_at, bucket)
   left join tally.summary_totals(
     p_tenant, p_period_type, v_from, v_to, v_boundaries,
-    case when p_metric = '' then '{}' else array[p_metric] end, true, true, true) as t
+    case when p_metric = '' then '{}' else array[p_metric] end, true, true, false) as t
     on t.bucket = b.bucket
   cross join lateral (select coalesce(t.event_type, nullif(p_metric, '')) as metric) as m
   left join tally.summaries as s
@@ -84,17 +95,14 @@ begin
     and s.metric_kind = 'event_type'
     and (p_metric = '' or s.metric = p_metric)
     and s.metric = m.metric
+  left join late as l on l.bucket = b.bucket and l.event_type = m.metric
   cross join lateral (
     select
+      -- Here, not in summary_totals: merging the sketches of a group takes 3 times as long.
+      coalesce(public.hll_union(s.actors, l.actors), s.actors, l.actors) as actors,
       case when s.metric is null then v_boundaries[b.bucket + 1] <= v_finalized_to
         else s.final_at is not null end
-      and not exists (
-        select
-        from tally.summary_deltas as d
-        where d.tenant_id = p_tenant
-          and d.event_type = m.metric
-          and d.quarter_hour >= b.starts_at
-          and d.quarter_hour < v_boundaries[b.bucket + 1]) as final
+      and l.bucket is null as final
   ) as f
   where m.metric is not null
   order by b.bucket, m.metric
