@@ -62,10 +62,14 @@ begin
       end if;
       exit;
     exception
-      when unique_violation or deadlock_detected then
+      when unique_violation then
         if not v_plain then
           raise;
         end if;
+        v_plain := false;
+      when deadlock_detected then
+        -- With a batch in its first try, whose events come in any order. It can happen once more
+        -- while that one goes on; two batches in the second form cannot deadlock.
         v_plain := false;
       when check_violation then
         -- Without a name it is a partition's bound: the week got its own partition while this
