@@ -1,14 +1,20 @@
 -- Keeps events that were left out: [{"source", "event", "errors", "replayable"}]. One that is kept
--- already stays one.
+-- already, or comes twice, stays one.
 create function tally.reject_events(p_tenant uuid, p_rejected jsonb) returns void
 language sql volatile strict
 set search_path = ''
 as $$
   insert into tally.rejected_events (tenant_id, event_hash, source, errors, event, replayable)
-  select
-    p_tenant, sha256(convert_to(r.event, 'UTF8')), r.source, r.errors, r.event, r.replayable
-  from jsonb_to_recordset(p_rejected) as r (
-    source text, event text, errors jsonb, replayable boolean)
+  select p_tenant, r.event_hash, r.source, r.errors, r.event, r.replayable
+  from (
+    select distinct on (h.event_hash) *
+    from rows from (
+      jsonb_to_recordset(p_rejected) as (source text, event text, errors jsonb, replayable boolean)
+    ) with ordinality as e (source, event, errors, replayable, i)
+    cross join lateral sha256(convert_to(e.event, 'UTF8')) as h (event_hash)
+    order by h.event_hash, e.i
+  ) as r
+  order by r.i
   on conflict (tenant_id, event_hash) do update
   set rejected_at = excluded.rejected_at, errors = excluded.errors
 $$;

@@ -134,6 +134,16 @@ def test_a_dry_run_tells_what_would_happen_and_stores_nothing(client, db):
 # Rejected events
 
 
+def test_a_bad_event_that_comes_twice_in_a_batch_is_kept_once(client):
+    answer = client.post(
+        "/events/bulk", json=[{}, {"type": "a"}, {}, []], headers={"Prefer": "handling=lenient"}
+    )
+    assert (answer.status_code, answer.json()["accepted"]) == (201, 1)
+    assert [one["index"] for one in answer.json()["errors"]] == [0, 2, 3]
+    kept = client.get("/events/rejected").json()["events"]
+    assert [one["event"] for one in kept] == ["[]", "{}"]
+
+
 def test_rejected_events_are_kept_with_their_reasons_listed_and_replayed(client, db):
     events = [
         {"type": "good"}, {"type": ""}, {"type": "x", "value": "nine"}, "no object",
