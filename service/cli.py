@@ -368,7 +368,7 @@ def doctor_command(dsn: str, as_json: bool) -> None:
 @json_option
 @click.option(
     "--size", type=click.Choice(["quick", "standard", "full"]), default="standard",
-    help="quick: two minutes, to try it; standard: ten; full, to 50 million events: an hour.",
+    help="quick: two minutes, to try it; standard: ten; full, to 50 million events: half an hour.",
 )  # fmt: skip
 @click.option(
     "--output", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -23,6 +23,7 @@ declare
   v_tenant tally.tenants := tally.act_for(p_tenant);
   v_count integer := cardinality(p_occurred_at);
   v_plain boolean := true;
+  v_deadlocks integer := 0;
   v_constraint text;
   v_occurred_at timestamptz[] := p_occurred_at;
   v_event_type text[] := p_event_type;
@@ -68,8 +69,12 @@ begin
         end if;
         v_plain := false;
       when deadlock_detected then
-        -- With a batch in its first try, whose events come in any order. It can happen once more
-        -- while that one goes on; two batches in the second form cannot deadlock.
+        -- With a batch in its first try, whose events come in any order; so perhaps once more, while
+        -- that one goes on. Not for ever: what our own transaction holds already, we do not let go.
+        v_deadlocks := v_deadlocks + 1;
+        if v_deadlocks > 2 then
+          raise;
+        end if;
         v_plain := false;
       when check_violation then
         -- Without a name it is a partition's bound: the week got its own partition while this

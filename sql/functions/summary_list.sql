@@ -98,7 +98,7 @@ begin
   left join late as l on l.bucket = b.bucket and l.event_type = m.metric
   cross join lateral (
     select
-      -- Here, not in summary_totals: merging the sketches of a group takes 3 times as long.
+      -- Here, not in summary_totals: merging the sketches of a group takes more than twice as long.
       coalesce(public.hll_union(s.actors, l.actors), s.actors, l.actors) as actors,
       case when s.metric is null then v_boundaries[b.bucket + 1] <= v_finalized_to
         else s.final_at is not null end

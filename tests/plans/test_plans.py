@@ -196,20 +196,6 @@ def test_a_page_of_events_reads_a_page(year):
     plans.check(page, (tenant, FROM, TO, WEEK[1]), rows=50)
 
 
-def test_a_repeated_event_is_found_by_the_key(year):
-    plans, tenant = year
-    statement = """
-        select * from api.events_ingest(
-          %(tenant)s, %(at)s, %(id)s, array['a'], array[null::numeric], array['x'], array['y'],
-          array['{}'::jsonb])
-    """
-    known = plans.db.execute(
-        "select occurred_at, event_id from tally.events where tenant_id = %s limit 1", (tenant,)
-    ).fetchone()
-    scans = plans.scans(statement, {"tenant": tenant, "at": [known[0]], "id": [known[1]]})
-    assert not [scan for scan in scans if scan["Node Type"] == "Seq Scan"]
-
-
 def test_a_bi_login_reads_its_days_by_the_key(year):
     plans, tenant = year
     login = plans.db.execute(
