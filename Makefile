@@ -2,20 +2,20 @@
 .PHONY: run test demo-test check docs lock soak bench audit remove
 
 run:
-	@sh service/bootstrap.sh run
+	@sh service/pgtally/dev/bootstrap.sh run
 	@.venv/bin/pgtally run
 
 test:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -n 2 -q
 
 # `make run` as a newcomer would, and every example of the README against it.
 demo-test:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -m demo tests/demo
 
 check:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -23,16 +23,16 @@ check:
 
 # Writes docs/reference-*.md from the code; a test finds stale ones.
 docs:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m docs.reference
 
 soak:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak
 
 # Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
 bench:
-	@sh service/bootstrap.sh test
+	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/pgtally bench --output bench
 
 # Known vulnerabilities of the pinned packages. Needs the internet, so it is not part of `make check`.

@@ -17,9 +17,10 @@ from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
+from pgtally.dev.cluster import free_port
+from pgtally.ingest.uuid7 import uuid7
+
 from bench.setup import live_events
-from service.cluster import free_port
-from service.uuid7 import uuid7
 
 
 class Load(NamedTuple):

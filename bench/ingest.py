@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from uuid import UUID
 
+from pgtally.ingest.store import INGEST
 from psycopg.types.json import Jsonb
 
 from bench.http_load import bulk_events, load, service, single_events
@@ -20,7 +21,6 @@ from bench.setup import (
     peak_megabytes,
     seconds,
 )
-from service.load import INGEST
 
 BATCH = 1000
 COLUMNS = "tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data"

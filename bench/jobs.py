@@ -109,7 +109,8 @@ def footprint(dsn: str, report: Report) -> None:
             """
         ).fetchone() or (0, 0, 1)
         kinds = connection.execute(
-            "select period_type::text, count(*), sum(pg_column_size(actors)) from tally.summaries"
+            "select tally.period_type_name(period_type), count(*), sum(pg_column_size(actors))"
+            " from tally.summaries"
             " group by 1 order by 1"
         ).fetchall()
     with service(dsn) as running:

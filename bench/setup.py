@@ -18,11 +18,10 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from pgtally.dev.cluster import Cluster
+from pgtally.ingest.uuid7 import uuid7
+from pgtally.migrate import migrate
 from psycopg.conninfo import make_conninfo
-
-from service.cluster import Cluster
-from service.migrate import migrate
-from service.uuid7 import uuid7
 
 Connection = psycopg.Connection[Any]
 Row = tuple[datetime, UUID, Decimal | None, str, str, str, bytes]

@@ -12,20 +12,26 @@ from uuid import UUID
 from granian.constants import Interfaces
 from granian.server import Server
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 from litestar.types import ASGIApp
-
-from service import app, edge, json, settings
-from service.database import Database
-from service.decoding import Batch
-from service.group_commit import GroupCommit
-from service.load import INGEST
+from pgtally import app, settings
+from pgtally.database import Database
+from pgtally.http import edge
+from pgtally.http.operation import Operation, opt
+from pgtally.http.passage import caller_of
+from pgtally.http.replies import respond
+from pgtally.ingest.events import Batch
+from pgtally.ingest.group_commit import GroupCommit
+from pgtally.ingest.store import INGEST
 
 
 class OneEach(GroupCommit):
     """Each event in a transaction of its own, in place of GroupCommit."""
 
     async def store(self, tenant: UUID, event: Batch) -> bool:
-        return bool((await self.database.call(INGEST, event.parameters(tenant)))[0][0])
+        return bool(
+            (await self.database.call(INGEST, {**event.arguments(), "tenant": tenant}))[0][0]
+        )
 
 
 class Nothing(GroupCommit):
@@ -45,10 +51,10 @@ def nothing() -> ASGIApp:
     return app.from_environment()
 
 
-@get("/select-1", opt={"scope": "read", "rate": "analytics"})
-async def select_1(request: Request[Any, Any, Any], db: Database) -> Response[Any]:
-    tenant = request.scope["state"]["caller"].tenant
-    return json.respond({"total": (await db.read(tenant, "select 1", {}))[0][0]})
+@get("/select-1", opt=opt(Operation(scope="read", rate_class="analytics")))
+async def select_1(request: Request[Any, Any, Any], db: NamedDependency[Database]) -> Response[Any]:
+    tenant = caller_of(request).tenant
+    return respond({"total": (await db.read(tenant, "select 1", {}))[0][0]})
 
 
 def with_select_1() -> ASGIApp:

@@ -1,6 +1,7 @@
 """Writes the reference pages from what they describe: the HTTP service's OpenAPI document, the
 database's catalog, the command line. `make docs`; a test compares them with the code."""
 
+import inspect
 import re
 import textwrap
 from collections.abc import Iterable
@@ -10,12 +11,12 @@ from typing import Any
 import click
 import msgspec
 import psycopg
+from pgtally.app import create_app
+from pgtally.cli.main import cli
+from pgtally.http import openapi
+from pgtally.settings import Settings
 
 from bench.setup import scratch_database
-from service import openapi
-from service.app import create_app
-from service.cli import cli
-from service.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent
 HEAD = "# {title}\n\nMade by `make docs` from {source}; edit that.\n\n"
@@ -206,7 +207,7 @@ def _command(command: click.Command, name: str) -> str:
     context = click.Context(command, info_name=name)
     text = f"## {name}\n\n" if " " in name else ""
     text += f"    {context.command_path} {' '.join(command.collect_usage_pieces(context))}\n\n"
-    text += (command.help or "").strip() + "\n\n"
+    text += inspect.cleandoc(command.help or "") + "\n\n"
     rows = []
     for one in command.params:
         if isinstance(one, click.Option):

@@ -10,9 +10,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
+from pgtally.ingest.store import INGEST
 from psycopg.types.json import Jsonb
-
-from service.load import INGEST
 
 
 @dataclass(frozen=True)

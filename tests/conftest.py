@@ -17,11 +17,10 @@ import httpx
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from pgtally.dev.cluster import Cluster, free_port
+from pgtally.migrate import migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
-
-from service.cluster import Cluster, free_port
-from service.migrate import migrate
 
 Connection = psycopg.Connection[Any]
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +83,7 @@ postgresql = factories.postgresql("noproc")
 def dsn(postgresql: Connection) -> str:
     """The superuser's connection string to this test's database."""
     # A clone lacks what belongs to the database itself.
-    postgresql.execute("select tally.claim_database()")
+    postgresql.execute("select tally.database_setup()")
     postgresql.commit()
     return make_conninfo(os.environ["PGTALLY_TEST_DSN"], dbname=postgresql.info.dbname)
 
@@ -135,10 +134,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
 class Service:
     """A running service process and clients for it."""
 
-    def __init__(self, url: str, admin_key: str) -> None:
+    def __init__(self, url: str, installation_key: str) -> None:
         self.url = url
-        self.admin_key = admin_key
-        self.admin = httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, timeout=30)
+        self.installation_key = installation_key
+        self.admin = httpx.Client(base_url=url, headers={"X-API-Key": installation_key}, timeout=30)
 
     def tenant(self, **fields: Any) -> httpx.Client:
         """A client with the key of a new tenant."""
@@ -161,7 +160,7 @@ def running_service(
         **os.environ, "PGTALLY_DSN": service_dsn, "PGTALLY_PORT": str(port), **variables,
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
+        [sys.executable, "-m", "pgtally", "serve"],
         cwd=ROOT, env=environment, stdout=output, stderr=None if output == subprocess.DEVNULL else output,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
@@ -195,9 +194,11 @@ def shared_dsn(noproc: Any) -> Iterator[str]:
         connection.execute(f'drop database "{name}" with (force)'.encode())
 
 
-def admin_key(dsn: str) -> str:
+def installation_key(dsn: str) -> str:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        row = connection.execute("select api_key from tally.admin_key_create('tests')").fetchone()
+        row = connection.execute(
+            "select api_key from tally.installation_key_create('tests')"
+        ).fetchone()
     return str(row[0])
 
 
@@ -210,7 +211,7 @@ def service(shared_dsn: str) -> Iterator[Service]:
     }
     service_dsn = make_conninfo(shared_dsn, user="tally_service", password=SERVICE_PASSWORD)
     with running_service(service_dsn, **limits) as (url, _):
-        yield Service(url, admin_key(shared_dsn))
+        yield Service(url, installation_key(shared_dsn))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def check(service: Service, operation: Any, examples: int) -> None:
     client = service.tenant()
     key = client.headers["X-API-Key"]
     if operation.path.startswith(INSTALLATION):
-        key = service.admin_key
+        key = service.installation_key
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
         @given(case=operation.as_strategy(generation_mode=mode))

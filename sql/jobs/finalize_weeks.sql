@@ -1,2 +1,2 @@
 -- Fridays at 01:00 UTC: every week that has ended.
-select cron.schedule_in_database('pgtally finalize weeks', '0 1 * * 5', 'call tally.finalize(''week'')', current_database(), 'tally_jobs');
+select cron.schedule('pgtally finalize weeks', '0 1 * * 5', 'call tally.finalize(''week'')');

@@ -1,2 +1,2 @@
 -- Every minute.
-select cron.schedule_in_database('pgtally fold', '* * * * *', 'call tally.fold()', current_database(), 'tally_jobs');
+select cron.schedule('pgtally fold', '* * * * *', 'call tally.fold()');

@@ -5,7 +5,7 @@
 -- tally.summary_deltas. Every minute tally.fold moves the deltas into tally.summaries
 -- (quarter hours, days, weeks, months). Readers add both, so every snapshot sees
 -- summaries + deltas = events. tally.finalize checks ended periods against the raw events and
--- marks them final. A range is answered from the coarsest rows that fit it (tally.slices).
+-- marks them final. A range is answered from the coarsest rows that fit it (tally.range_parts).
 --
 -- Four roles, none of them a superuser, none with BYPASSRLS:
 --   tally_owner    owns tables and maintenance; as their owner it sees all tenants
@@ -35,10 +35,12 @@ begin
       null;
     end;
   end loop;
+  -- Who may not grant it may still find it granted by an administrator.
+  if not pg_catalog.pg_has_role('tally_jobs', 'tally_owner', 'usage') then
+    grant tally_owner to tally_jobs;
+  end if;
 end
 $$;
-
-grant tally_owner to tally_jobs;
 
 create extension if not exists hll with schema public;
 

@@ -131,4 +131,36 @@ $$;
 comment on function tally.period_ceiling(timestamptz, text, text, integer) is
   'The first start of a period at or after the instant.';
 
-grant execute on all functions in schema tally to tally_tenant, tally_bi;
+create function tally.period_type_name(p_period_type "char") returns text
+language sql immutable strict parallel safe
+as $$
+  select case p_period_type
+    when 'q' then 'quarter_hour'
+    when 'd' then 'day'
+    when 'w' then 'week'
+    when 'm' then 'month'
+  end
+$$;
+comment on function tally.period_type_name("char") is
+  'The word for the letter that a summary is stored with: quarter_hour, day, week or month. The other way round it is a cast: ''day''::"char".';
+
+revoke all on function
+  tally.period_type_name("char"),
+  tally.day_start(date, text),
+  tally.local_date(timestamptz, text),
+  tally.first_date(date, text, integer),
+  tally.next_date(date, text),
+  tally.period_start(timestamptz, text, text, integer),
+  tally.period_end(timestamptz, text, text, integer),
+  tally.period_ceiling(timestamptz, text, text, integer)
+from public;
+grant execute on function tally.period_type_name("char") to tally_tenant;
+grant execute on function
+  tally.day_start(date, text),
+  tally.local_date(timestamptz, text),
+  tally.first_date(date, text, integer),
+  tally.next_date(date, text),
+  tally.period_start(timestamptz, text, text, integer),
+  tally.period_end(timestamptz, text, text, integer),
+  tally.period_ceiling(timestamptz, text, text, integer)
+to tally_tenant, tally_bi;

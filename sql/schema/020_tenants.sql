@@ -1,15 +1,30 @@
+create function tally.rate_classes() returns text[]
+language sql immutable parallel safe
+as $$ select array['ingest', 'bulk', 'analytics', 'summaries', 'tenants'] $$;
+comment on function tally.rate_classes() is
+  'The classes in which requests count against rate limits; the service counts in the same, which a test compares.';
+revoke all on function tally.rate_classes() from public;
+
 create function tally.is_rate_limits(p_limits jsonb) returns boolean
 language sql immutable parallel safe
 as $$
   select case
     when jsonb_typeof(p_limits) = 'object' then
-      p_limits - array['ingest', 'bulk', 'analytics', 'summaries', 'tenants'] = '{}'
+      p_limits - tally.rate_classes() = '{}'
       and not p_limits @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'
     else false
   end
 $$;
 comment on function tally.is_rate_limits(jsonb) is
-  'Is this {"class": requests a minute}, with the classes ingest, bulk, analytics, summaries, tenants and whole numbers from 0 to 100,000,000?';
+  'Is this {"class": requests a minute}, with classes of tally.rate_classes() and whole numbers from 0 to 100,000,000?';
+revoke all on function tally.is_rate_limits(jsonb) from public;
+
+create function tally.scopes() returns text[]
+language sql immutable parallel safe
+as $$ select array['ingest', 'read', 'admin'] $$;
+comment on function tally.scopes() is
+  'What a key may do: ingest stores events, read asks for figures, admin erases and manages keys.';
+revoke all on function tally.scopes() from public;
 
 create table tally.tenants (
   tenant_id uuid primary key default gen_random_uuid(),
@@ -17,27 +32,17 @@ create table tally.tenants (
   time_zone text not null default 'UTC' check (length(time_zone) between 1 and 64),
   week_start smallint not null default 1 check (week_start between 1 and 7),
   event_retention interval check (event_retention >= interval '1 day'),
-  quarter_hour_retention interval check (quarter_hour_retention >= event_retention),
-  events_kept_from timestamptz not null default '-infinity',
-  quarter_hours_kept_from timestamptz not null default '-infinity',
-  days_finalized_to timestamptz not null default '-infinity',
-  weeks_finalized_to timestamptz not null default '-infinity',
-  months_finalized_to timestamptz not null default '-infinity',
+  quarter_hour_retention interval,
   created_at timestamptz not null default now(),
   rate_limits_per_minute jsonb not null default '{}'
-    constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute))
+    constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute)),
+  constraint tenants_quarter_hour_retention_check check (quarter_hour_retention >= event_retention)
 );
-comment on table tally.tenants is
-  'One row a tenant. fold, finalize, rebuild and a change of zone lock the tenant''s row for no key update, so that only one of them changes its summaries at a time; ingest and readers never wait for it.';
+comment on table tally.tenants is 'Tenants and their settings; what the jobs know of them is in tally.tenant_state.';
 comment on column tally.tenants.time_zone is 'IANA name; days, weeks and months are cut in this zone.';
 comment on column tally.tenants.week_start is 'ISO weekday on which weeks start: 1 Monday to 7 Sunday.';
 comment on column tally.tenants.event_retention is 'How long raw events are kept, at least a day; NULL keeps them for ever.';
 comment on column tally.tenants.quarter_hour_retention is 'How long quarter-hour summaries are kept, no shorter than the events; NULL keeps them for ever. Days, weeks and months are kept for ever.';
-comment on column tally.tenants.events_kept_from is 'Raw events are complete from here on; earlier ones were removed by retention.';
-comment on column tally.tenants.quarter_hours_kept_from is 'Quarter-hour summaries are complete from here on.';
-comment on column tally.tenants.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
-comment on column tally.tenants.weeks_finalized_to is 'The same for weeks.';
-comment on column tally.tenants.months_finalized_to is 'The same for months.';
 comment on column tally.tenants.rate_limits_per_minute is
   'Overrides for all keys of the tenant together, for example {"ingest": 5000}; a key''s own go first.';
 
@@ -48,13 +53,50 @@ create policy own_tenant on tally.tenants
 grant select on tally.tenants to tally_tenant;
 grant select (tenant_id, name, time_zone, week_start, created_at) on tally.tenants to tally_bi;
 
+create table tally.tenant_state (
+  tenant_id uuid primary key references tally.tenants,
+  events_kept_from timestamptz not null default '-infinity',
+  quarter_hours_kept_from timestamptz not null default '-infinity',
+  days_finalized_to timestamptz not null default '-infinity',
+  weeks_finalized_to timestamptz not null default '-infinity',
+  months_finalized_to timestamptz not null default '-infinity'
+);
+comment on table tally.tenant_state is
+  'One row a tenant, and its lock: fold, finalize, rebuild, erasure and a change of calendar lock it for no key update (tally.tenant_lock), so that only one of them changes the tenant''s summaries at a time; ingest and readers never wait for it.';
+comment on column tally.tenant_state.events_kept_from is 'Raw events are complete from here on; earlier ones were removed by retention.';
+comment on column tally.tenant_state.quarter_hours_kept_from is 'Quarter-hour summaries are complete from here on.';
+comment on column tally.tenant_state.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
+comment on column tally.tenant_state.weeks_finalized_to is 'The same for weeks.';
+comment on column tally.tenant_state.months_finalized_to is 'The same for months.';
+
+alter table tally.tenant_state enable row level security;
+create policy own_tenant on tally.tenant_state
+  using (tenant_id = tally.current_tenant())
+  with check (tenant_id = tally.current_tenant());
+grant select on tally.tenant_state to tally_tenant;
+
+create type tally.tenant_context as (
+  tenant_id uuid,
+  time_zone text,
+  week_start smallint,
+  event_retention interval,
+  quarter_hour_retention interval,
+  events_kept_from timestamptz,
+  quarter_hours_kept_from timestamptz,
+  days_finalized_to timestamptz,
+  weeks_finalized_to timestamptz,
+  months_finalized_to timestamptz
+);
+comment on type tally.tenant_context is
+  'What functions have to know of the tenant that they work for: from tally.tenants and tally.tenant_state.';
+
 create table tally.api_keys (
   key_id uuid primary key default gen_random_uuid(),
   tenant_id uuid references tally.tenants,
   name text not null check (length(name) between 1 and 200),
   key_prefix text not null unique,
   key_hash bytea not null unique check (length(key_hash) = 32),
-  scopes text[] not null check (scopes <@ array['ingest', 'read', 'admin'] and cardinality(scopes) > 0),
+  scopes text[] not null check (scopes <@ tally.scopes() and cardinality(scopes) > 0),
   rate_limits_per_minute jsonb not null default '{}'
     constraint api_keys_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute)),
   created_at timestamptz not null default now(),

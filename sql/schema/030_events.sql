@@ -29,15 +29,15 @@ create table tally.events_default partition of tally.events default;
 comment on table tally.events_default is
   'Takes events of weeks without a partition, so that nothing is ever lost; tally.maintain moves them to their own.';
 
-create table tally.event_moves (
-  move_id bigint generated always as identity primary key,
-  moved_at timestamptz not null default now(),
+create table tally.partition_changes (
+  change_id bigint generated always as identity primary key,
+  changed_at timestamptz not null default now(),
   partition_name text not null,
   event_count bigint not null
 );
-comment on table tally.event_moves is
-  'Each time that events moved from the default partition to one of their own, or that a partition was dropped. A reader whose snapshot is older may look for events in the wrong place; it compares tally.moves_seen with tally.moves_made and tries again.';
-alter table tally.event_moves enable row level security;
+comment on table tally.partition_changes is
+  'Each time that events moved from the default partition to one of their own, or that a partition was dropped. A reader whose snapshot is older may look for events in the wrong place; it compares tally.partition_version_seen with tally.partition_version and tries again.';
+alter table tally.partition_changes enable row level security;
 
 alter table tally.events enable row level security;
 alter table tally.events_default enable row level security;
@@ -51,4 +51,5 @@ language sql immutable parallel safe
 as $$ select hashtextextended(p_actor, 0) $$;
 comment on function tally.actor_hash(text) is
   'The 64 bits that stand for an actor in deltas and sketches. NULL for NULL.';
+revoke all on function tally.actor_hash(text) from public;
 grant execute on function tally.actor_hash(text) to tally_tenant;

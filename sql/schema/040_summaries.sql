@@ -30,12 +30,11 @@ grant select on tally.summary_deltas to tally_bi;
 
 create table tally.summaries (
   tenant_id uuid not null,
-  period_type text not null
-    constraint summaries_period_type_check check (period_type in ('quarter_hour', 'day', 'week', 'month')),
+  period_type "char" not null
+    constraint summaries_period_type_check check (period_type in ('q', 'd', 'w', 'm')),
+  kind "char" not null constraint summaries_kind_check check (kind in ('e', 'a')),
   period_start timestamptz not null,
-  metric_kind text not null default 'event_type' check (metric_kind in ('event_type', 'all', 'defined')),
-  metric text not null,
-  dimensions jsonb not null default '{}',
+  event_type text not null,
   event_count bigint not null,
   value_count bigint not null,
   value_sum numeric,
@@ -45,22 +44,21 @@ create table tally.summaries (
   revision integer not null default 1,
   updated_at timestamptz not null default now(),
   final_at timestamptz,
-  primary key (tenant_id, period_type, period_start, metric_kind, metric, dimensions)
+  primary key (tenant_id, period_type, kind, period_start, event_type)
 ) with (fillfactor = 80);
 comment on table tally.summaries is
   'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
-comment on column tally.summaries.period_type is 'What the row covers. Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. Text, because enum operators are not leakproof: under row security no index would serve them.';
+comment on column tally.summaries.period_type is 'What the row covers: q quarter_hour, d day, w week, m month (tally.period_type_name). Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. A "char" is one byte and, unlike an enum, its operators are leakproof: under row security an index serves it.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
-comment on column tally.summaries.metric_kind is 'event_type: of one event type. all: of all types together, for days, weeks and months, so that a question about all of them reads a row a period. defined: not used yet.';
-comment on column tally.summaries.metric is 'For kind event_type, the event type; for kind all, empty.';
+comment on column tally.summaries.kind is 'e: of one event type. a: of all event types together, for days, weeks and months, so that a question about all of them reads a row a period.';
+comment on column tally.summaries.event_type is 'The event type; empty for kind a.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';
 comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
 comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';
-comment on column tally.summaries.updated_at is 'When the figures last changed, by the clock while the tenant''s row was locked: in commit order for each tenant.';
+comment on column tally.summaries.updated_at is 'When the figures last changed, by the clock while the tenant was locked: in commit order for each tenant.';
 comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)
-  where final_at is null and period_type <> 'quarter_hour';
-
+  where final_at is null and period_type <> 'q';
 create index summaries_revised on tally.summaries (tenant_id, updated_at) where revision > 1;
 
 alter table tally.summaries enable row level security;
@@ -78,4 +76,5 @@ as $$
   from generate_series(0, length(p_hashes) / 8 - 1) as i
 $$;
 comment on function tally.hashes_hll(bytea) is 'The hll sketch of packed actor hashes; NULL for NULL.';
+revoke all on function tally.hashes_hll(bytea) from public;
 grant execute on function tally.hashes_hll(bytea) to tally_tenant, tally_bi;

@@ -30,8 +30,10 @@ alter table tally.rate_buckets enable row level security;
 
 create table tally.schema_migrations (
   migration_id text primary key,
-  applied_at timestamptz not null default now()
+  applied_at timestamptz not null default now(),
+  sha256 text
 );
 comment on table tally.schema_migrations is
   'Each migration records itself here in its own transaction, so that one which was cut off before the migration tool had marked it is recognised.';
+comment on column tally.schema_migrations.sha256 is 'Of the migration''s text when it was applied: one whose text has changed since is refused.';
 alter table tally.schema_migrations enable row level security;

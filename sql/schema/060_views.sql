@@ -1,26 +1,28 @@
-create view bi.period_summaries with (security_invoker) as
+-- Summaries with what is not yet folded, by the letter of the period type, which is what the key of
+-- tally.summaries begins with; the views of schema bi are cuts of it.
+create view tally.live_summaries with (security_invoker) as
 with live as (
   select
-    tenant_id, period_type, period_start, metric, event_count, value_count, value_sum, value_min,
-    value_max, actors, final_at, revision, updated_at
-  from tally.summaries
-  where metric_kind = 'event_type'
+    s.tenant_id, s.period_type, s.period_start, s.event_type, s.event_count, s.value_count,
+    s.value_sum, s.value_min, s.value_max, s.actors, s.final_at, s.revision
+  from tally.summaries as s
+  where s.kind = 'event_type'::"char"
   union all
   select
-    d.tenant_id, p.period_type,
+    d.tenant_id, p.period_type::"char",
     tally.period_start(d.quarter_hour, p.period_type, t.time_zone, t.week_start), d.event_type,
     d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
-    tally.hashes_hll(d.actor_hashes), null, null, now()
+    tally.hashes_hll(d.actor_hashes), null, null
   from tally.summary_deltas as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
-  cross join unnest(array['quarter_hour', 'day', 'week', 'month']) as p (period_type)
+  cross join (values ('quarter_hour'), ('day'), ('week'), ('month')) as p (period_type)
 )
 select
   l.tenant_id,
   l.period_type,
   l.period_start,
   tally.local_date(l.period_start, t.time_zone) as period_on,
-  l.metric as event_type,
+  l.event_type,
   sum(l.event_count)::bigint as event_count,
   sum(l.value_count)::bigint as value_count,
   sum(l.value_sum) as value_sum,
@@ -32,8 +34,56 @@ select
   case when count(*) = count(l.final_at) then max(l.final_at) else now() end as as_of
 from live as l
 join tally.tenants as t on t.tenant_id = l.tenant_id
-group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.metric
+group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.event_type
 having sum(l.event_count) > 0;
+comment on view tally.live_summaries is
+  'Summaries plus what is not yet folded, of the current tenant; read it through the views of schema bi.';
+
+create view bi.quarter_hour_summaries with (security_invoker) as
+select
+  l.tenant_id, 'quarter_hour' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
+  l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
+  l.as_of
+from tally.live_summaries as l
+where l.period_type = 'quarter_hour'::"char";
+comment on view bi.quarter_hour_summaries is 'One row a quarter hour and event type.';
+
+create view bi.daily_summaries with (security_invoker) as
+select
+  l.tenant_id, 'day' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
+  l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
+  l.as_of
+from tally.live_summaries as l
+where l.period_type = 'day'::"char";
+comment on view bi.daily_summaries is 'One row a local day and event type.';
+
+create view bi.weekly_summaries with (security_invoker) as
+select
+  l.tenant_id, 'week' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
+  l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
+  l.as_of
+from tally.live_summaries as l
+where l.period_type = 'week'::"char";
+comment on view bi.weekly_summaries is 'One row a week, from the tenant''s week start, and event type.';
+
+create view bi.monthly_summaries with (security_invoker) as
+select
+  l.tenant_id, 'month' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
+  l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
+  l.as_of
+from tally.live_summaries as l
+where l.period_type = 'month'::"char";
+comment on view bi.monthly_summaries is 'One row a local month and event type.';
+
+-- A filter on period_type leaves only its branch.
+create view bi.period_summaries with (security_invoker) as
+select * from bi.quarter_hour_summaries
+union all
+select * from bi.daily_summaries
+union all
+select * from bi.weekly_summaries
+union all
+select * from bi.monthly_summaries;
 comment on view bi.period_summaries is
   'Totals of each quarter hour, day, week and month and event type, live: summaries plus what is not yet folded. Shows the rows of the current tenant only.';
 comment on column bi.period_summaries.tenant_id is 'The tenant: always the login''s own.';
@@ -51,20 +101,8 @@ comment on column bi.period_summaries.is_final is 'The period has ended, was che
 comment on column bi.period_summaries.revision is 'Goes up each time that a final figure changes.';
 comment on column bi.period_summaries.as_of is 'The moment for which the figures hold: the check for final rows, otherwise now.';
 
-create view bi.daily_summaries with (security_invoker) as
-select * from bi.period_summaries where period_type = 'day';
-comment on view bi.daily_summaries is 'One row a local day and event type.';
-
-create view bi.weekly_summaries with (security_invoker) as
-select * from bi.period_summaries where period_type = 'week';
-comment on view bi.weekly_summaries is 'One row a week, from the tenant''s week start, and event type.';
-
-create view bi.monthly_summaries with (security_invoker) as
-select * from bi.period_summaries where period_type = 'month';
-comment on view bi.monthly_summaries is 'One row a local month and event type.';
-
-grant select on bi.period_summaries, bi.daily_summaries, bi.weekly_summaries,
-  bi.monthly_summaries to tally_bi, tally_tenant;
+grant select on tally.live_summaries, bi.period_summaries, bi.quarter_hour_summaries,
+  bi.daily_summaries, bi.weekly_summaries, bi.monthly_summaries to tally_bi, tally_tenant;
 
 do $$
 declare

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from pgtally.dev.cluster import free_port
 
-from service.cluster import free_port
 from tests.conftest import ROOT, wait_for
 
 pytestmark = pytest.mark.demo
@@ -29,7 +29,7 @@ class Running:
         self.home = home
         self.log = home.parent / "log"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "run"],
+            [sys.executable, "-m", "pgtally", "run"],
             cwd=ROOT,
             env={**os.environ, "PGTALLY_HOME": str(home), "PGTALLY_PORT": str(port)},
             stdout=self.log.open("w"),
@@ -72,7 +72,7 @@ def home():
         home = Path(folder) / "state"
         yield home
         subprocess.run(
-            [sys.executable, "-m", "service.cli", "remove", "--yes"],
+            [sys.executable, "-m", "pgtally", "remove", "--yes"],
             cwd=ROOT,
             env={**os.environ, "PGTALLY_HOME": str(home)},
             check=True,

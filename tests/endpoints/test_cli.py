@@ -3,8 +3,8 @@
 import httpx
 import psycopg
 import pytest
+from pgtally.cli.main import cli
 
-from service.cli import cli
 from tests.conftest import make_conninfo
 from tests.endpoints.test_service import COUNT
 
@@ -56,15 +56,15 @@ def test_keys_are_made_rotated_and_revoked(pgtally, service):
     pgtally("key", "create", code=2)
 
 
-def test_a_lost_admin_key_is_replaced_by_who_has_the_database(pgtally, service):
-    made = pgtally("key", "create", "--admin", "--name", "new admin", "--json")
+def test_a_lost_key_of_the_installation_is_replaced_by_who_has_the_database(pgtally, service):
+    made = pgtally("key", "create", "--installation", "--name", "new one", "--json")
     headers = {"X-API-Key": made["api_key"]}
     assert httpx.get(service.url + "/tenants", headers=headers).status_code == 200
-    assert "new admin" in pgtally("key", "list", "--admin")
-    pgtally("key", "revoke", "--admin", made["key_id"])
+    assert "new one" in pgtally("key", "list", "--installation")
+    pgtally("key", "revoke", "--installation", made["key_id"])
     (row,) = [
         row
-        for row in pgtally("key", "list", "--admin", "--json")
+        for row in pgtally("key", "list", "--installation", "--json")
         if row["key_id"] == made["key_id"]
     ]
     assert row["revoked_at"]

@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import (
     SERVICE_PASSWORD,
     Service,
-    admin_key,
+    installation_key,
     make_conninfo,
     running_service,
     wait_for,
@@ -93,7 +93,7 @@ def test_deep_json_is_refused_wherever_it_stands(client):
 
 def test_a_slow_client_is_cut_off_and_holds_up_nobody(shared_service_dsn, shared_dsn):
     with running_service(shared_service_dsn, PGTALLY_REQUEST_TIMEOUT_MS="1000") as (url, _):
-        client = Service(url, admin_key(shared_dsn)).tenant()
+        client = Service(url, installation_key(shared_dsn)).tenant()
         head = (
             f"POST /events HTTP/1.1\r\nHost: x\r\nX-API-Key: {client.headers['X-API-Key']}\r\n"
             "Content-Length: 1000\r\n\r\n{"
@@ -116,7 +116,7 @@ def test_a_request_that_takes_too_long_is_cancelled_in_the_database_too(
         running_service(shared_service_dsn, PGTALLY_REQUEST_TIMEOUT_MS="500") as (url, _),
         psycopg.connect(shared_dsn, autocommit=True) as db,
     ):
-        client = Service(url, admin_key(shared_dsn)).tenant()
+        client = Service(url, installation_key(shared_dsn)).tenant()
         running = """
           select count(*) from pg_stat_activity
           where usename = 'tally_service' and state = 'active' and query ~ 'event_count'
@@ -133,7 +133,7 @@ def test_an_address_that_guesses_keys_is_slowed_and_a_valid_key_from_it_is_not(
     shared_service_dsn, shared_dsn
 ):
     with running_service(shared_service_dsn, PGTALLY_UNAUTHENTICATED_PER_MINUTE="5") as (url, _):
-        client = Service(url, admin_key(shared_dsn)).tenant()
+        client = Service(url, installation_key(shared_dsn)).tenant()
         assert client.get(COUNT).status_code == 200
         codes = [httpx.get(url + COUNT, headers=GUESS).status_code for _ in range(7)]
         assert codes == [401] * 5 + [429] * 2
@@ -206,7 +206,7 @@ def test_the_rate_limit_holds_over_processes_clients_and_a_restart(shared_servic
     variables = {"PGTALLY_ANALYTICS_PER_MINUTE": str(limit)}
     accepted = refused = 0
     with running_service(shared_service_dsn, **variables) as (first, _):
-        client = Service(first, admin_key(shared_dsn)).tenant()
+        client = Service(first, installation_key(shared_dsn)).tenant()
         headers = {"X-API-Key": client.headers["X-API-Key"]}
 
         def ask(url):
@@ -248,12 +248,12 @@ def test_no_secret_is_in_a_log_a_process_list_or_an_error(dsn, db, service_dsn, 
     mark = log.stat().st_size
     output = (tmp_path / "service.log").open("w+")
     with running_service(service_dsn, output=output) as (url, process):
-        service = Service(url, admin_key(dsn))
+        service = Service(url, installation_key(dsn))
         client = service.tenant()
         made = client.post("/keys", json={"name": "k", "scopes": ["read"]}).json()
         rotated = client.post(f"/keys/{made['id']}/rotate").json()
         secrets = [
-            service.admin_key, client.headers["X-API-Key"], made["apiKey"], rotated["apiKey"],
+            service.installation_key, client.headers["X-API-Key"], made["apiKey"], rotated["apiKey"],
         ]  # fmt: skip
         answers = [
             client.get(COUNT, headers={"Authorization": f"Bearer {made['apiKey']}"}),
@@ -299,7 +299,7 @@ def test_the_id_of_a_request_is_in_its_log_line_and_in_pg_stat_activity(
         running_service(shared_service_dsn, output=output) as (url, _),
         psycopg.connect(shared_dsn, autocommit=True) as db,
     ):
-        client = Service(url, admin_key(shared_dsn)).tenant()
+        client = Service(url, installation_key(shared_dsn)).tenant()
         running = """
           select substring(application_name from '^pgtally request ([0-9a-f]{16})$') from pg_stat_activity
           where usename = 'tally_service' and state = 'active' and query ~ 'event_count'
@@ -332,7 +332,7 @@ def test_several_processes_answer_metrics_of_all_of_them(shared_service_dsn, sha
     with running_service(shared_service_dsn, **limits) as (url, _):
         for _ in range(40):
             httpx.get(url + "/nowhere")
-        key = {"X-API-Key": admin_key(shared_dsn)}
+        key = {"X-API-Key": installation_key(shared_dsn)}
         for _ in range(6):
             text = httpx.get(url + "/metrics", headers=key).text
             (line,) = [
@@ -354,7 +354,7 @@ def test_a_service_that_is_told_to_stop_finishes_what_it_has_accepted(
         running_service(shared_service_dsn, **limits) as (url, process),
         psycopg.connect(shared_dsn, autocommit=True) as db,
     ):
-        client = Service(url, admin_key(shared_dsn)).tenant()
+        client = Service(url, installation_key(shared_dsn)).tenant()
 
         def send(n):
             with httpx.Client(base_url=url, headers=client.headers, timeout=30) as mine:

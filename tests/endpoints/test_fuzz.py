@@ -17,7 +17,7 @@ TELLTALES = ("syntax error", "pg_catalog", "psycopg", "LINE 1", "ERROR:", "Trace
 PIECES = [
     "'", "''", '"', "`", ";", "--", "/*", "*/", "#", "\\", "\\'", "$$", "$tag$", "%", "%s", "%(tenant)s", "{}", "{0}", "(", ")",
     " or 1=1", " and pg_sleep(9) is null", "; select pg_sleep(9)", " union select event_type from tally.events", "); drop table tally.events; --",
-    "' || (select string_agg(metric, '') from tally.summaries) || '", "1e999", "-1", "0x41", "null", "true", "[1]", '{"a":1}', "\u2019", "\uff07",
+    "' || (select string_agg(event_type, '') from tally.summaries) || '", "1e999", "-1", "0x41", "null", "true", "[1]", '{"a":1}', "\u2019", "\uff07",
     "\u0000", "\ud7ff", "\U0001f600", "ü", " ", "\n", "\t", "..", "$.*", "$ ? (@ > 1)", "@.x", "**", "like_regex", "<script>", "=1+1", "\u202e", "a" * 300,
 ]  # fmt: skip
 text = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), min_size=1, max_size=5).map("".join)

@@ -13,14 +13,14 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from pgtally.dev.cluster import Cluster
+from pgtally.migrate import migrate
 
-from service.cluster import Cluster
-from service.migrate import migrate
 from tests.conftest import (
     NOT_DURABLE,
     SERVICE_PASSWORD,
     Service,
-    admin_key,
+    installation_key,
     running_service,
     wait_for,
 )
@@ -44,7 +44,7 @@ def test_an_outage_is_said_at_once_and_ends_by_itself(own_cluster):
         connection.execute(f"alter role tally_service password '{SERVICE_PASSWORD}'".encode())
     dsn = own_cluster.dsn(user="tally_service", password=SERVICE_PASSWORD)
     with running_service(dsn) as (url, _):
-        client = Service(url, admin_key(own_cluster.dsn())).tenant()
+        client = Service(url, installation_key(own_cluster.dsn())).tenant()
         for _ in range(12):
             assert client.post("/events", json={"type": "a"}).status_code == 201
         own_cluster.stop()
@@ -103,7 +103,7 @@ def test_every_acknowledged_event_is_stored_when_all_is_killed_under_load(own_cl
                 acknowledged.add(event)
 
     with running_service(dsn, PGTALLY_INGEST_PER_MINUTE="1000000") as (url, process):
-        tenant = Service(url, admin_key(own_cluster.dsn())).tenant()
+        tenant = Service(url, installation_key(own_cluster.dsn())).tenant()
         key = tenant.headers["X-API-Key"]
         clients = [
             httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=10) for _ in range(16)

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from pgtally.ingest.uuid7 import uuid7
 
-from service.uuid7 import uuid7
 from tests.endpoints.test_service import BY_TYPE, COUNT, TIMELINE, problem
 
 AT = "2024-05-01T10:00:00Z"

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from pgtally.ingest.uuid7 import uuid7
 
-from service.uuid7 import uuid7
-from tests.conftest import Service, admin_key, running_service
+from tests.conftest import Service, installation_key, running_service
 
 SEGMENT = {
     f"/v1/{path}" for path in (
@@ -92,7 +92,7 @@ def test_keys_open_what_they_are_for_and_nothing_else(service, client):
     problem(httpx.get(service.url + COUNT, headers={"X-API-Key": b"\xe9" * 50}), 401)
     problem(service.admin.get(COUNT), 403)
     problem(client.post("/tenants", json={"name": "x"}), 403)
-    two_keys = {"Authorization": f"Bearer {service.admin_key}"}
+    two_keys = {"Authorization": f"Bearer {service.installation_key}"}
     problem(client.get(COUNT, headers=two_keys), 401)
 
 
@@ -449,7 +449,7 @@ def test_lists_say_in_headers_where_retention_widened_them(client, db):
         "update tally.tenants set event_retention = '2 days' where tenant_id = %s",
         (client.tenant_id,),
     )
-    db.execute("select tally.retain_tenant(%s)", (client.tenant_id,))
+    db.execute("select tally.retention_apply(%s)", (client.tenant_id,))
     start = (now - timedelta(days=6)).replace(minute=7, second=0, microsecond=0)
     for path in (BY_TYPE, TIMELINE):
         response = client.get(path, params={"from": start.isoformat()})
@@ -546,7 +546,7 @@ def test_what_does_not_exist_is_a_problem_too(service):
 @pytest.fixture
 def limited(dsn, service_dsn):
     with running_service(service_dsn, PGTALLY_ANALYTICS_PER_MINUTE="20") as (url, _):
-        yield Service(url, admin_key(dsn))
+        yield Service(url, installation_key(dsn))
 
 
 def test_the_rate_limit_is_told_kept_and_separate_for_each_class_and_tenant(limited):

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-
-from service.uuid7 import uuid7
+from pgtally.ingest.uuid7 import uuid7
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def year(shared_dsn):
         yield Plans(db), tenants[0]
 
 
-COUNT = "select * from api.event_count(%s, %s, %s)"
+COUNT = "select * from api.event_count(%s, %s::text, %s::text)"
 WEEK = (FROM + timedelta(days=3), FROM + timedelta(days=10))
 
 
@@ -131,25 +131,35 @@ def test_ragged_edges_add_less_than_a_month_of_days_a_day_of_quarters_and_a_quar
 
 def test_by_type(year):
     plans, tenant = year
-    plans.check("select * from api.event_by_type(%s, %s, %s)", (tenant, FROM, TO), rows=2 * TYPES)
+    plans.check(
+        "select * from api.event_by_type(%s, %s::text, %s::text)",
+        (tenant, FROM, TO),
+        rows=2 * TYPES,
+    )
 
 
 def test_one_type_of_many(year):
     plans, tenant = year
     plans.check(
-        "select * from api.event_count(%s, %s, %s, '{type 3}')", (tenant, FROM, TO), rows=2 * TYPES
+        "select * from api.event_count(%s, %s::text, %s::text, '{type 3}')",
+        (tenant, FROM, TO),
+        rows=2 * TYPES,
     )
 
 
 def test_a_timeline_of_days(year):
     plans, tenant = year
-    plans.check("select * from api.event_timeline(%s, 'day', %s, %s)", (tenant, FROM, TO), rows=59)
+    plans.check(
+        "select * from api.event_timeline(%s, 'day', %s::text, %s::text)",
+        (tenant, FROM, TO),
+        rows=59,
+    )
 
 
 def test_a_timeline_of_hours(year):
     plans, tenant = year
     plans.check(
-        "select * from api.event_timeline(%s, 'hour', %s, %s)", (tenant, *WEEK),
+        "select * from api.event_timeline(%s, 'hour', %s::text, %s::text)", (tenant, *WEEK),
         rows=7 * 96 * TYPES,
     )  # fmt: skip
 
@@ -157,7 +167,7 @@ def test_a_timeline_of_hours(year):
 def test_unique_actors(year):
     plans, tenant = year
     plans.check(
-        "select * from api.event_count(%s, %s, %s, '{}', 'uniqueActors')",
+        "select * from api.event_count(%s, %s::text, %s::text, '{}', 'uniqueActors')",
         (tenant, FROM, TO),
         rows=2,
     )
@@ -179,7 +189,7 @@ def test_changes_read_what_has_changed(year):
 def test_a_filter_opens_the_partitions_of_its_range_alone(year):
     plans, tenant = year
     statement = (
-        "select * from api.event_count(%s, %s, %s, '{}', 'count',"
+        "select * from api.event_count(%s, %s::text, %s::text, '{}', 'count',"
         """ '[{"key": "n", "op": "=", "value": "3"}]')"""
     )
     scans = plans.scans(statement, (tenant, *WEEK))
@@ -190,9 +200,11 @@ def test_a_filter_opens_the_partitions_of_its_range_alone(year):
 def test_a_page_of_events_reads_a_page(year):
     plans, tenant = year
     plans.check(
-        "select * from api.event_list(%s, %s, %s, p_limit => 50)", (tenant, FROM, TO), rows=50
+        "select * from api.event_list(%s, %s::text, %s::text, p_limit => 50)",
+        (tenant, FROM, TO),
+        rows=50,
     )
-    page = "select * from api.event_list(%s, %s, %s, p_before_at => %s, p_limit => 50)"
+    page = "select * from api.event_list(%s, %s::text, %s::text, p_before_at => %s, p_limit => 50)"
     plans.check(page, (tenant, FROM, TO, WEEK[1]), rows=50)
 
 
@@ -219,7 +231,7 @@ def test_a_statement_that_reads_too_much_is_caught(year):
         plans.check("select count(*) from tally.summaries where event_count > 0", rows=10**9)
     with pytest.raises(AssertionError, match="on summaries"):
         plans.check(
-            "select count(*) from tally.summaries where tenant_id = %s and metric = 'type 1'",
+            "select count(*) from tally.summaries where tenant_id = %s and event_type = 'type 1'",
             (tenant,), rows=100,
         )  # fmt: skip
     with pytest.raises(AssertionError, match="no plan"):

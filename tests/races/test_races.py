@@ -19,10 +19,10 @@ START = datetime(2024, 3, 8, tzinfo=UTC)
 # One statement, one snapshot: raw events against summaries plus deltas, at every grain.
 BALANCE = """
   with grains as (
-    select period_type, metric_kind
-    from unnest(array['quarter_hour', 'day', 'week', 'month']) as period_type,
-      unnest(array['event_type', 'all']) as metric_kind
-    where (period_type, metric_kind) <> ('quarter_hour', 'all')
+    select period_type, kind
+    from unnest('{q,d,w,m}'::"char"[]) as period_type,
+      unnest('{e,a}'::"char"[]) as kind
+    where (period_type, kind) <> ('q', 'a')
   )
   select
     (select (count(*), coalesce(sum(value), 0))::text from tally.events where tenant_id = %(t)s),
@@ -30,13 +30,13 @@ BALANCE = """
       select (coalesce(sum(x.n), 0), coalesce(sum(x.v), 0))::text
       from grains
       left join (
-        select period_type, metric_kind, event_count as n, value_sum as v
+        select period_type, kind, event_count as n, value_sum as v
         from tally.summaries where tenant_id = %(t)s
         union all
-        select period_type, metric_kind, event_count, value_sum
+        select period_type, kind, event_count, value_sum
         from tally.summary_deltas cross join grains where tenant_id = %(t)s
-      ) as x using (period_type, metric_kind)
-      group by grains.period_type, grains.metric_kind)
+      ) as x using (period_type, kind)
+      group by grains.period_type, grains.kind)
 """
 GRAINS = 7
 
@@ -181,7 +181,9 @@ def test_an_event_that_commits_after_a_finalize_reopens_the_day(db, dsn, new_ten
         ingest(writer, tenant, [Event(START, UUID(int=2), "a")])
         assert db.execute("call tally.finalize('day')").fetchone()[2] == 0
         writer.commit()
-    question = "select value, final, revision from api.summary_list(%s, 'day', %s, %s, 'a')"
+    question = (
+        "select value, final, revision from api.summary_list(%s, 'day', %s::text, %s::text, 'a')"
+    )
     arguments = (tenant, START.date(), START.date() + timedelta(days=1))
     assert db.execute(question, arguments).fetchone() == (2, False, 1)
     assert db.execute("call tally.finalize('day')").fetchone()[0] == 1
@@ -305,7 +307,7 @@ def test_a_reader_whose_snapshot_is_older_than_a_move_is_told_to_try_again(db, d
     ingest(db, tenant, [Event(datetime(1998, 5, 5, 0, 5, tzinfo=UTC), UUID(int=1), "a")])
     question = """
       select c.total from pg_sleep(1) as s
-      cross join lateral api.event_count(%s, '1998-05-05', '1998-05-05 00:10', case when s is null then '{}' else '{}' end::text[]) as c
+      cross join lateral api.event_count(%s, '1998-05-05', '1998-05-05T00:10:00Z', case when s is null then '{}' else '{}' end::text[]) as c
     """
     pid, running = in_thread(dsn, question, tenant)
     wait_for(
@@ -391,7 +393,7 @@ def test_a_repeatable_read_transaction_older_than_a_move_is_told_too(db, dsn, ne
         db.execute("select tally.partition_create('1998-05-05')")
         with pytest.raises(psycopg.errors.SerializationFailure):
             reader.execute(
-                "select * from api.event_count(%s, '1998-05-05', '1998-05-05 00:10')", (tenant,)
+                "select * from api.event_count(%s, '1998-05-05', '1998-05-05T00:10:00Z')", (tenant,)
             )
 
 

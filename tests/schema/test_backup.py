@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
+from pgtally.migrate import migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from service.migrate import migrate
 from tests.brute_force import Event, ingest
 
 NOW = datetime.now(UTC)

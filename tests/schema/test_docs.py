@@ -8,11 +8,11 @@ import click
 import httpx
 import msgspec
 import pytest
+from pgtally.cli.main import cli
+from pgtally.endpoints.metrics import HELP
+from pgtally.settings import PREFIX, Settings
 
 from docs import reference
-from service.cli import cli
-from service.metrics import HELP
-from service.settings import PREFIX, Settings
 from tests.conftest import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")])
@@ -159,7 +159,7 @@ def test_every_command_has_help_and_answers_in_json_where_it_answers():
 
 def test_the_dashboard_and_the_alerts_name_metrics_that_exist(service):
     text = httpx.get(
-        service.url + "/metrics", headers={"Authorization": f"Bearer {service.admin_key}"}
+        service.url + "/metrics", headers={"Authorization": f"Bearer {service.installation_key}"}
     ).text
     # Some of the database's figures come with the first run of a job.
     known = {f"pgtally_{name}" for name in HELP}

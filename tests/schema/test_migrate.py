@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from pgtally.migrate import MigrationError, migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from service.migrate import ROOT, MigrationError, migrate
-from tests.conftest import wait_for
+from tests.conftest import ROOT, wait_for
 
 
 @pytest.fixture
@@ -68,64 +68,12 @@ def _migrate(dsn):
     return lines
 
 
-def test_summaries_of_the_first_version_come_through(empty_dsn):
-    tenant = "11111111-1111-4111-8111-111111111111"
-    with psycopg.connect(empty_dsn, autocommit=True) as connection:
-        with connection.transaction():
-            connection.execute((ROOT / "migrations/0001.initial.sql").read_bytes())
-        connection.execute(
-            "insert into tally.tenants (tenant_id, name, time_zone) values (%s, 'old', 'Asia/Tokyo')",
-            (tenant,),
-        )
-        connection.execute(
-            """
-            insert into tally.events (tenant_id, occurred_at, event_id, event_type, value, actor_id)
-            select
-              %s, timestamptz '2026-01-28' + n * interval '5 hours', gen_random_uuid(),
-              'type ' || n %% 3, n, 'actor ' || n %% 7
-            from generate_series(1, 60) as n
-            """,
-            (tenant,),
-        )
-        connection.execute(
-            """
-            insert into tally.summaries (
-              tenant_id, period_type, period_start, metric, event_count, value_count, value_sum,
-              value_min, value_max, actors, final_at
-            )
-            select
-              tenant_id, unit::tally.period_type,
-              tally.period_start(occurred_at, unit, 'Asia/Tokyo', 1), event_type, count(*),
-              count(value), sum(value), min(value), max(value),
-              public.hll_add_agg(hashtextextended(actor_id, 0)::public.hll_hashval, 14, 5),
-              case when unit = 'day' then now() end
-            from tally.events, unnest(array['quarter_hour', 'day', 'week', 'month']) as unit
-            group by tenant_id, unit, 3, event_type
-            """
-        )
-    migrate(empty_dsn, lambda _: None)
-    with psycopg.connect(empty_dsn, autocommit=True) as connection:
-        assert connection.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
-        asked = "select total from api.event_count(%s, '2026-02-01+09', '2026-02-03+09')"
-        counted = "select count(*) from tally.events where occurred_at >= '2026-02-01+09' and occurred_at < '2026-02-03+09'"
-        assert (
-            connection.execute(asked, (tenant,)).fetchone()
-            == connection.execute(counted).fetchone()
-        )
-        finals = (
-            "select bool_and(final_at is not null) from tally.summaries where period_type = 'day'"
-        )
-        assert connection.execute(finals).fetchone() == (True,)
-
-
 def test_a_second_run_changes_nothing(dsn):
     assert _migrate(dsn) == ["functions and jobs are up to date"]
 
 
 def test_a_database_from_a_newer_version_is_refused(dsn, db):
-    db.execute(
-        "insert into public._yoyo_migration (migration_hash, migration_id) values ('x', '9999.from-the-future')"
-    )
+    db.execute("insert into tally.schema_migrations (migration_id) values ('9999.from-the-future')")
     with pytest.raises(MigrationError, match=r"9999\.from-the-future"):
         migrate(dsn, print)
 
@@ -204,4 +152,5 @@ def test_jobs_are_scheduled_where_pg_cron_runs():
         "call tally.finalize('month')": "0 0 1,2 * *",
         "call tally.maintain()": "17 * * * *",
         "call tally.verify_recent()": "0 3 * * *",
+        "delete from cron.job_run_details where end_time < now() - interval '7 days'": "41 2 * * *",
     }

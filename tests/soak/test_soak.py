@@ -21,10 +21,10 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from pgtally.dev.cluster import Cluster
+from pgtally.migrate import migrate
 
-from service.cluster import Cluster
-from service.migrate import migrate
-from tests.conftest import SERVICE_PASSWORD, Service, admin_key, running_service, wait_for
+from tests.conftest import SERVICE_PASSWORD, Service, installation_key, running_service, wait_for
 from tests.races.test_races import BALANCE, GRAINS
 
 pytestmark = pytest.mark.soak
@@ -176,7 +176,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_c
     dsn = cluster.dsn(user="tally_service", password=SERVICE_PASSWORD)
     limits = {"PGTALLY_INGEST_PER_MINUTE": "1000000", "PGTALLY_BULK_PER_MINUTE": "1000000"}
     with running_service(dsn, **limits) as (url, _):
-        service = Service(url, admin_key(cluster.dsn()))
+        service = Service(url, installation_key(cluster.dsn()))
         clients = [service.tenant(timeZone=zone) for zone in ("America/New_York", "Asia/Kathmandu")]
         tenants = [client.tenant_id for client in clients]
         with ThreadPoolExecutor(8) as pool:

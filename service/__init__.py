@@ -1,1 +1,0 @@
-"""pgtally: multi-tenant event analytics. PostgreSQL holds the logic, this package the edges."""

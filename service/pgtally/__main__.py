@@ -1,0 +1,5 @@
+"""`python -m pgtally`: the command."""
+
+from pgtally.cli.main import main
+
+main()

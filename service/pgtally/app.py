@@ -1,0 +1,135 @@
+"""The Litestar application."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import psycopg
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
+
+from pgtally import logs, metrics, settings
+from pgtally.database import Database
+from pgtally.endpoints import (
+    actors,
+    analytics,
+    events,
+    health,
+    keys,
+    raw_events,
+    rejected,
+    segment,
+    summaries,
+    tenants,
+)
+from pgtally.endpoints import metrics as metrics_endpoint
+from pgtally.http import edge, openapi, replies
+from pgtally.http.access import Access
+from pgtally.http.authentication import Authentication
+from pgtally.http.rate_limit import AddressLimit, RateLimit
+from pgtally.ingest.group_commit import GroupCommit
+from pgtally.problems import Problem
+
+
+def create_app(config: settings.Settings) -> Litestar:
+    """An application with a pool of its own, which opens and closes with it."""
+    database = Database(config)
+    addresses = AddressLimit(config.unauthenticated_per_minute)
+    authentication = Authentication(database, addresses, config.key_cache_seconds)
+
+    commits = GroupCommit(database)
+    access = Access(authentication, addresses, RateLimit(database, config))
+
+    async def each_minute() -> None:
+        while True:
+            await asyncio.sleep(60)
+            metrics.observe_pool(database)
+            with contextlib.suppress(psycopg.Error, Problem):
+                await authentication.tell_uses()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await database.open()
+        minutely = asyncio.create_task(each_minute())
+        try:
+            yield
+        finally:
+            minutely.cancel()
+            await commits.drain()
+            with contextlib.suppress(psycopg.Error, Problem):
+                await authentication.tell_uses()
+            await database.close()
+
+    return Litestar(
+        route_handlers=[
+            tenants.create_tenant,
+            tenants.list_tenants,
+            tenants.get_tenant,
+            tenants.update_tenant,
+            keys.create_key,
+            keys.list_keys,
+            keys.rotate_key,
+            keys.revoke_key,
+            events.create_event,
+            events.create_events,
+            events.get_receipt,
+            rejected.list_rejected,
+            rejected.replay_rejected,
+            raw_events.list_events,
+            raw_events.export_events,
+            segment.segment_batch,
+            segment.segment_message,
+            segment.segment_metrics,
+            analytics.count_events,
+            analytics.events_by_type,
+            analytics.event_timeline,
+            summaries.summaries,
+            summaries.summary_changes,
+            actors.actor_events,
+            actors.erase_actor,
+            health.live,
+            health.ready,
+            metrics_endpoint.metrics,
+        ],
+        middleware=[access],
+        cors_config=_cors(config.cors_origins),
+        # One dependency a handler: Litestar resolves several in a task group, which cost a fifth of
+        # the time of POST /events.
+        dependencies={
+            "db": Provide(lambda: database, sync_to_thread=False),
+            "commits": Provide(lambda: commits, sync_to_thread=False),
+        },
+        state=State({"max_body_bytes": config.max_body_bytes}),
+        exception_handlers={HTTPException: replies.handle, Exception: replies.handle},
+        lifespan=[lifespan],
+        openapi_config=openapi.config(),
+        request_max_body_size=config.max_body_bytes,
+    )
+
+
+def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Prefer",
+            "X-API-Key",
+        ],
+        expose_headers=[
+            "ETag", "RateLimit", "RateLimit-Policy", "Resolved-From", "Resolved-To", "Retry-After",
+            "X-Request-Id",
+        ],
+    )  # fmt: skip
+
+
+def from_environment() -> ASGIApp:
+    """The factory that the server calls in each worker."""
+    logs.configure()
+    config = settings.load()
+    return edge.wrap(create_app(config), config)

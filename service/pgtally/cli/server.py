@@ -1,0 +1,154 @@
+"""Commands that install and run: run, remove, init, migrate, serve, config, jobs."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import rich_click as click
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+from pgtally import resources, settings
+from pgtally.cli.console import call, connect, dsn_option, json_option, progress, show, show_one
+from pgtally.dev.cluster import Cluster, ClusterError
+from pgtally.dev.demo import DemoError
+from pgtally.dev.run import only_one, run
+from pgtally.jobs import run_jobs
+from pgtally.metrics import MULTIPROCESS
+from pgtally.migrate import MigrationError, migrate
+
+FIRST_KEY = """
+  select key_id, api_key
+  from tally.installation_key_create(p_name => %(name)s::text)
+"""
+
+
+def _home() -> Path:
+    """Where `run` keeps its cluster: in a checkout in .pgtally, else in the user's home."""
+    default = (
+        resources.CHECKOUT / ".pgtally" if resources.is_checkout()
+        else Path.home() / ".local" / "share" / "pgtally"
+    )  # fmt: skip
+    return Path(os.environ.get("PGTALLY_HOME") or default).resolve()
+
+
+def _port() -> int:
+    text = os.environ.get("PGTALLY_PORT", "8000")
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise click.ClickException(f"PGTALLY_PORT={text!r}: expected a port from 1 to 65535")
+    return int(text)
+
+
+@click.command("run")
+def run_command() -> None:
+    """Run everything here: a private PostgreSQL cluster, demo data, the service.
+
+    With PGTALLY_ADMIN_DSN set, that database is used and no cluster is made.
+    """
+    try:
+        sys.exit(run(_home(), _port(), os.environ.get("PGTALLY_ADMIN_DSN")))
+    except (ClusterError, DemoError, MigrationError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command("remove")
+@click.confirmation_option(prompt="Delete the private cluster and all its data?")
+def remove_command() -> None:
+    """Delete the private cluster that `pgtally run` made, with its data."""
+    home = _home()
+    try:
+        with only_one(home):
+            cluster = Cluster(home)
+            if cluster.link.is_symlink():
+                cluster.remove()
+            for name in ("dev.json", "env"):
+                (home / name).unlink(missing_ok=True)
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"removed the cluster of {home}")
+
+
+@click.command("migrate")
+@dsn_option
+@json_option
+def migrate_command(dsn: str, as_json: bool) -> None:
+    """Bring a database up to date: migrations, functions, jobs."""
+    said: list[str] = []
+    _migrate(dsn, said.append if as_json else click.echo)
+    if as_json:
+        show_one({"done": said}, True)
+
+
+@click.command("init")
+@dsn_option
+@json_option
+def init_command(dsn: str, as_json: bool) -> None:
+    """Migrate, and make a key of the installation, which is shown this once."""
+    _migrate(dsn, progress)
+    with connect(dsn) as connection:
+        (made,) = call(connection, FIRST_KEY, name="pgtally init")
+    show_one(made, as_json)
+
+
+def _migrate(dsn: str, say: Callable[[str], None]) -> None:
+    try:
+        migrate(dsn, say)
+    except MigrationError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _settings() -> settings.Settings:
+    try:
+        return settings.load()
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command("config")
+@json_option
+def config_command(as_json: bool) -> None:
+    """Print the settings in force and where each comes from, without secrets."""
+    try:
+        found = settings.in_force()
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    show([one._asdict() for one in found], as_json)
+
+
+@click.command("serve")
+def serve_command() -> None:
+    """Serve HTTP. Settings come from PGTALLY_* variables or a file; see docs/configuration.md."""
+    config = _settings()
+    if config.workers > 1 and MULTIPROCESS not in os.environ:
+        # The processes add up their figures in files of this folder; the library looks for it when
+        # it is imported, so begin anew.
+        os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="pgtally-metrics-")
+        os.execv(sys.executable, [sys.executable, "-m", "pgtally", "serve"])  # noqa: S606
+    Server(
+        "pgtally.app:from_environment",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=config.host,
+        port=config.port,
+        workers=config.workers,
+        workers_kill_timeout=15,
+        http1_settings=HTTP1Settings(header_read_timeout=config.request_timeout_ms),
+        log_access=False,
+        backlog=1024,
+    ).serve()
+    if MULTIPROCESS in os.environ:
+        shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)
+
+
+@click.command("jobs")
+@dsn_option
+def jobs_command(dsn: str) -> None:
+    """Run the jobs on their schedule, in the foreground, for servers without pg_cron."""
+    try:
+        run_jobs(dsn, progress)
+    except KeyboardInterrupt:
+        progress("stopping")

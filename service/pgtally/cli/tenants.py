@@ -1,0 +1,156 @@
+"""pgtally tenant: make, list, change."""
+
+from typing import Any
+
+import rich_click as click
+from psycopg.types.json import Jsonb
+
+from pgtally.cli.console import (
+    all_tenants,
+    call,
+    connect,
+    dsn_option,
+    json_option,
+    show,
+    show_one,
+    tenant_id,
+)
+from pgtally.vocabulary import RATE_CLASSES
+
+CREATE = """
+  select
+    tenant_id, name, time_zone, week_start, event_retention_days, quarter_hour_retention_days,
+    created_at, api_key
+  from api.tenant_create(
+    p_name => %(name)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_week_start => %(week_start)s::integer,
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer)
+"""
+UPDATE = """
+  select *
+  from api.tenant_update(
+    p_tenant => %(tenant)s::uuid,
+    p_name => %(name)s::text,
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer,
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb)
+"""
+SET_CALENDAR = """
+  select *
+  from tally.tenant_set_calendar(
+    p_tenant => %(tenant)s::uuid,
+    p_time_zone => %(time_zone)s::text,
+    p_week_start => %(week_start)s::integer) as changed_rows
+"""
+
+
+def _limits(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, int]:
+    limits: dict[str, int] = {}
+    for value in values:
+        name, _equals, number = value.partition("=")
+        if name not in RATE_CLASSES or not number.isdigit():
+            raise click.BadParameter(
+                f"{value!r}: expected class=number, class one of {', '.join(RATE_CLASSES)}"
+            )
+        limits[name] = int(number)
+    return limits
+
+
+limit_option = click.option(
+    "--limit", "limits", multiple=True, callback=_limits, metavar="CLASS=NUMBER",
+    help="Requests a minute, for example ingest=5000; repeatable. 0 refuses all.",
+)  # fmt: skip
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: make, list, change."""
+
+
+@tenant.command("create")
+@dsn_option
+@json_option
+@click.argument("name")
+@click.option("--time-zone", default="UTC", help="IANA name, in which days begin.")
+@click.option("--week-start", default=1, help="1 Monday to 7 Sunday.")
+@click.option("--retention-days", type=int, help="How long raw events are kept; else for ever.")
+@click.option(
+    "--quarter-hour-retention-days", type=int, help="The same for quarter-hour summaries."
+)
+def tenant_create(
+    dsn: str,
+    as_json: bool,
+    name: str,
+    time_zone: str,
+    week_start: int,
+    retention_days: int | None,
+    quarter_hour_retention_days: int | None,
+) -> None:
+    """Make a tenant and its first key, which is shown this once."""
+    with connect(dsn) as connection:
+        (made,) = call(
+            connection, CREATE, name=name, time_zone=time_zone, week_start=week_start,
+            event_retention_days=retention_days,
+            quarter_hour_retention_days=quarter_hour_retention_days,
+        )  # fmt: skip
+    show_one(made, as_json)
+
+
+@tenant.command("list")
+@dsn_option
+@json_option
+def tenant_list(dsn: str, as_json: bool) -> None:
+    """List all tenants by name."""
+    with connect(dsn) as connection:
+        show(list(all_tenants(connection)), as_json)
+
+
+@tenant.command("update")
+@dsn_option
+@json_option
+@limit_option
+@click.argument("tenant")
+@click.option("--name", default="", help="A new name.")
+@click.option("--retention-days", default=-1, help="0 keeps raw events for ever.")
+@click.option("--quarter-hour-retention-days", default=-1, help="0 keeps quarter hours for ever.")
+@click.option("--no-limits", is_flag=True, help="Back to the limits of the installation.")
+def tenant_update(
+    dsn: str,
+    as_json: bool,
+    limits: dict[str, int],
+    tenant: str,
+    name: str,
+    retention_days: int,
+    quarter_hour_retention_days: int,
+    no_limits: bool,
+) -> None:
+    """Change a tenant's name, retention or rate limits (all of them, to those given)."""
+    new_limits = limits if limits or no_limits else None
+    with connect(dsn) as connection:
+        (changed,) = call(
+            connection, UPDATE, tenant=tenant_id(connection, tenant), name=name,
+            event_retention_days=retention_days,
+            quarter_hour_retention_days=quarter_hour_retention_days,
+            rate_limits_per_minute=Jsonb(new_limits),
+        )  # fmt: skip
+    show_one(changed, as_json)
+
+
+@tenant.command("set-calendar")
+@dsn_option
+@json_option
+@click.argument("tenant")
+@click.argument("time_zone")
+@click.option("--week-start", default=1, help="1 Monday to 7 Sunday.")
+def tenant_set_calendar(
+    dsn: str, as_json: bool, tenant: str, time_zone: str, week_start: int
+) -> None:
+    """Change time zone and week start; days, weeks and months are recomputed."""
+    with connect(dsn) as connection:
+        (row,) = call(
+            connection, SET_CALENDAR, tenant=tenant_id(connection, tenant), time_zone=time_zone,
+            week_start=week_start,
+        )  # fmt: skip
+    show_one(row, as_json)

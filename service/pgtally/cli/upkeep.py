@@ -1,0 +1,94 @@
+"""Commands of the DBA: rebuild, verify, doctor."""
+
+import re
+import sys
+
+import psycopg
+import rich_click as click
+from rich.progress import Progress
+
+from pgtally.cli.console import (
+    all_tenants,
+    call,
+    connect,
+    dsn_option,
+    json_option,
+    show,
+    show_one,
+    tenant_id,
+)
+
+REBUILD = """
+  call tally.rebuild(
+    p_tenant => %(tenant)s::uuid,
+    p_from => %(from)s::timestamptz,
+    p_to => %(to)s::timestamptz)
+"""
+VERIFY = """
+  select *
+  from tally.verify(p_tenant => %(tenant)s::uuid)
+"""
+DOCTOR = """
+  select *
+  from tally.doctor()
+"""
+
+
+@click.command("rebuild")
+@dsn_option
+@json_option
+@click.argument("tenant")
+@click.option("--from", "start", default="-infinity", help="A time; everything if absent.")
+@click.option("--to", "end", default="infinity", help="A time; up to now if absent.")
+def rebuild_command(dsn: str, as_json: bool, tenant: str, start: str, end: str) -> None:
+    """Recompute a tenant's summaries from its raw events, a day a transaction."""
+    with connect(dsn) as connection, Progress(disable=as_json) as progress:
+        bar = progress.add_task("days", total=None)
+
+        def advance(notice: psycopg.errors.Diagnostic) -> None:
+            if found := re.fullmatch(r"rebuilt (\d+) of (\d+) days", notice.message_primary or ""):
+                progress.update(bar, completed=int(found[1]), total=int(found[2]))
+
+        connection.add_notice_handler(advance)
+        found = tenant_id(connection, tenant)
+        (row,) = call(connection, REBUILD, tenant=found, **{"from": start, "to": end})
+    show_one(row, as_json)
+
+
+@click.command("verify")
+@dsn_option
+@json_option
+@click.argument("tenant", required=False)
+def verify_command(dsn: str, as_json: bool, tenant: str | None) -> None:
+    """Compare summaries with raw events, of one tenant or all; exit code 1 if any differ."""
+    with connect(dsn) as connection, Progress(disable=as_json) as progress:
+        tenants = (
+            [tenant_id(connection, tenant)] if tenant
+            else [row["tenant_id"] for row in all_tenants(connection)]
+        )  # fmt: skip
+        differences = [
+            {"tenant_id": one, **row}
+            for one in progress.track(tenants, description="tenants")
+            for row in call(connection, VERIFY, tenant=one)
+        ]
+    if differences or as_json:
+        show(differences, as_json)
+    if not as_json:
+        click.echo(f"{len(tenants):,} tenants, {len(differences):,} differences")
+    sys.exit(1 if differences else 0)
+
+
+@click.command("doctor")
+@dsn_option
+@json_option
+def doctor_command(dsn: str, as_json: bool) -> None:
+    """Check jobs, backlog, partitions, extensions, roles, policies; exit code 1 if any is wrong."""
+    with connect(dsn) as connection:
+        rows = call(connection, DOCTOR)
+    if as_json:
+        show(rows, True)
+    else:
+        for row in rows:
+            remedy = f"\n         run: {row['remedy']}" if row["remedy"] else ""
+            click.echo(f"{row['status']:8} {row['check_name']}: {row['message']}{remedy}")
+    sys.exit(1 if any(row["status"] not in ("ok", "advice") for row in rows) else 0)

@@ -1,0 +1,116 @@
+"""The one way to the database: a pool, and one statement a request in its own transaction."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import LiteralString
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from pgtally.logs import REQUEST_ID
+from pgtally.problems import unavailable
+from pgtally.settings import Settings
+
+# An outage is told by 503 and by /health/ready; the pool would add a line for each attempt.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+# Ends a statement: names the request that it serves, so that pg_stat_activity shows it as
+# application_name until the transaction ends. As a condition without columns it is evaluated first;
+# unlike a comment it lets the statement be prepared, which saves 0.2 ms.
+NAMED = """where (
+    select set_config('application_name', 'pgtally request ' || %(request)s::text, true)
+  ) is not null"""
+RETRIED = frozenset({"40001", "40P01"})
+
+
+class Database:
+    """A pool of connections that says at once when the database is away, and recovers by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout_seconds = settings.pool_timeout_ms / 1000
+        self._down_until = 0.0
+        self._share = max(1, settings.pool_size // 4)
+        self._all_readers = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._readers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self.pool = AsyncConnectionPool(
+            settings.dsn,
+            min_size=settings.pool_size,
+            max_size=settings.pool_size,
+            timeout=self._timeout_seconds,
+            # Give up soon: the next request tries again, instead of waiting out a long backoff.
+            reconnect_timeout=1,
+            kwargs={
+                "autocommit": True,
+                "application_name": "pgtally",
+                "connect_timeout": 5,
+                # Some poolers in transaction mode cannot keep prepared statements.
+                "prepare_threshold": 5 if settings.prepare_statements else None,
+            },
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Starts the pool; returns at once, whether the database is there or not."""
+        await self.pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    async def call(
+        self, sql: LiteralString, parameters: Mapping[str, object], repeatable: bool = True
+    ) -> list[TupleRow]:
+        """Runs one statement and returns its rows.
+
+        A statement that may be repeated is tried a second time when the connection turns out to
+        be dead, as all are after a restart of the server, or when a deadlock chose it as victim.
+        Raises Problem 503 if the database is away, psycopg.Error otherwise.
+        """
+        try:
+            return await self._run(sql, parameters)
+        except psycopg.OperationalError as error:
+            lost = error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
+            if not repeatable or isinstance(error, PoolTimeout):
+                raise
+            if not lost and error.sqlstate not in RETRIED:
+                raise
+            if lost:
+                await self.pool.check()
+        return await self._run(sql, parameters)
+
+    async def read(
+        self, tenant: UUID, sql: LiteralString, parameters: Mapping[str, object]
+    ) -> list[TupleRow]:
+        """`call` for questions, of which a tenant may ask only a few at once: see reader."""
+        async with self.reader(tenant):
+            return await self.call(sql, parameters)
+
+    @asynccontextmanager
+    async def reader(self, tenant: UUID) -> AsyncIterator[None]:
+        """Waits for a turn, so that slow questions, of one tenant or of all, leave connections
+        for ingest. Half of the pool may read, a quarter for one tenant. Raises Problem 503."""
+        share = self._readers.setdefault(tenant, asyncio.Semaphore(self._share))
+        try:
+            async with asyncio.timeout(self._timeout_seconds) as waiting, share, self._all_readers:
+                waiting.reschedule(None)
+                yield
+        except TimeoutError:
+            raise unavailable("too many queries are running; try again") from None
+
+    async def _run(self, sql: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
+        if time.monotonic() < self._down_until:
+            raise unavailable()
+        try:
+            async with self.pool.connection() as connection:
+                named = {**parameters, "request": REQUEST_ID.get()}
+                cursor = await connection.execute(sql, named, binary=True)
+                return await cursor.fetchall()
+        except PoolTimeout:
+            if self.pool.get_stats().get("pool_size", 0) == 0:
+                # The server is away, not busy: others need not wait as long to learn the same.
+                self._down_until = time.monotonic() + self._timeout_seconds / 2
+            raise

@@ -1,0 +1,183 @@
+"""GET /analytics/...: figures of a range."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get
+from msgspec import Meta
+
+from pgtally.database import NAMED
+from pgtally.http.operation import Operation, opt
+from pgtally.http.passage import Db, Incoming
+from pgtally.http.query_string import EventQuery, read_query
+from pgtally.http.replies import respond, respond_list
+from pgtally.vocabulary import Interval, Measure
+
+COUNT = f"""
+  select total, resolved_from, resolved_to, previous_total, previous_from, previous_to
+  from api.event_count(
+    p_tenant => %(tenant)s::uuid,
+    p_from => %(from)s::text,
+    p_to => %(to)s::text,
+    p_types => %(types)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actor)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_compare => %(compare)s::boolean)
+  {NAMED}
+"""
+BY_TYPE = f"""
+  select event_type, total, resolved_from, resolved_to
+  from api.event_by_type(
+    p_tenant => %(tenant)s::uuid,
+    p_from => %(from)s::text,
+    p_to => %(to)s::text,
+    p_types => %(types)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actor)s::text,
+    p_time_zone => %(time_zone)s::text)
+  {NAMED}
+"""
+TIMELINE = f"""
+  select
+    bucket_start, bucket_on, event_type, total, previous_start, previous_on, previous_total,
+    resolved_from, resolved_to
+  from api.event_timeline(
+    p_tenant => %(tenant)s::uuid,
+    p_interval => %(interval)s::text,
+    p_from => %(from)s::text,
+    p_to => %(to)s::text,
+    p_types => %(types)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actor)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_by_type => %(by_type)s::boolean,
+    p_compare => %(compare)s::boolean)
+  {NAMED}
+"""
+
+
+class MeasureQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
+    """Which events, and what to measure. `data.<key>=<value>` filters on a property as well."""
+
+    measure: Measure = "count"
+
+
+Compare = Annotated[
+    Literal["previous"] | None,
+    Meta(description="Also the range before: months before months, days before days."),
+]
+
+
+class CountQuery(MeasureQuery, forbid_unknown_fields=True, rename="camel"):
+    """The same for one figure."""
+
+    compare: Compare = None
+
+
+class TimelineQuery(MeasureQuery, forbid_unknown_fields=True, rename="camel"):
+    """The same for a timeline."""
+
+    interval: Interval = "day"
+    by_type: Literal["type"] | None = msgspec.field(default=None, name="groupBy")
+    compare: Compare = None
+
+
+class PreviousTotal(msgspec.Struct, rename="camel"):
+    """The figure of the range before."""
+
+    total: Decimal | None
+    from_: datetime = msgspec.field(name="from")
+    to: datetime
+
+
+class Total(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One figure. The resolved range is given where retention made it wider than asked."""
+
+    total: Decimal | None
+    resolved_from: datetime | None = None
+    resolved_to: datetime | None = None
+    previous: PreviousTotal | None = None
+
+
+class TypeTotal(msgspec.Struct):
+    """The figure of one event type."""
+
+    type: str
+    total: Decimal | None
+
+
+class TimelineTotal(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The figure of one interval: its local date, or its first instant for hours."""
+
+    date: str
+    total: Decimal | None
+    type: str | None = None
+    previous_date: str | None = None
+    previous_total: Decimal | None = None
+
+
+def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
+    """Says in headers where retention made the range wider than asked: the body is a list."""
+    if rows:
+        for name, at in (("Resolved-From", rows[0][-2]), ("Resolved-To", rows[0][-1])):
+            if at is not None:
+                response.headers[name] = at.isoformat()
+    return response
+
+
+@get(
+    "/analytics/events/count",
+    opt=opt(Operation(scope="read", rate_class="analytics", query=CountQuery)),
+    operation_id="countEvents",
+    summary="One figure for a range",
+    tags=["Analytics"],
+)
+async def count_events(request: Incoming, db: Db) -> Response[Total]:
+    """The number of events in a range, or another measure of them."""
+    query, arguments = read_query(request, CountQuery)
+    arguments["compare"] = query.compare is not None
+    row = (await db.read(arguments["tenant"], COUNT, arguments))[0]
+    previous = PreviousTotal(*row[3:]) if query.compare else None
+    return respond(Total(row[0], row[1], row[2], previous))
+
+
+@get(
+    "/analytics/events/by-type",
+    opt=opt(Operation(scope="read", rate_class="analytics", query=MeasureQuery, list=True)),
+    operation_id="countEventsByType",
+    summary="One figure for each event type, largest first",
+    tags=["Analytics"],
+)
+async def events_by_type(request: Incoming, db: Db) -> Response[list[TypeTotal]]:
+    """At most 1,000 types."""
+    _, arguments = read_query(request, MeasureQuery)
+    rows = await db.read(arguments["tenant"], BY_TYPE, arguments)
+    totals = [TypeTotal(*row[:2]) for row in rows]
+    return _resolved(respond_list(request, totals, TypeTotal), rows)
+
+
+@get(
+    "/analytics/events/timeline",
+    opt=opt(Operation(scope="read", rate_class="analytics", query=TimelineQuery, list=True)),
+    operation_id="eventTimeline",
+    summary="One figure for each hour, day, week or month",
+    tags=["Analytics"],
+)
+async def event_timeline(request: Incoming, db: Db) -> Response[list[TimelineTotal]]:
+    """Gaps are filled; an open range runs from the first event to the newest."""
+    query, arguments = read_query(request, TimelineQuery)
+    arguments |= {"by_type": query.by_type is not None, "compare": query.compare is not None}
+    rows = await db.read(arguments["tenant"], TIMELINE, arguments)
+    hours = query.interval == "hour"
+    totals = []
+    for start, on, event_type, total, old_start, old_on, old_total, *_ in rows:
+        old = old_start if hours else old_on
+        date = (start if hours else on).isoformat()
+        totals.append(TimelineTotal(date, total, event_type, old and old.isoformat(), old_total))
+    return _resolved(respond_list(request, totals, TimelineTotal), rows)

@@ -1,0 +1,211 @@
+"""POST /events and POST /events/bulk."""
+
+import hashlib
+import re
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Meta
+
+from pgtally import formats
+from pgtally.database import NAMED
+from pgtally.http.body import NDJSON_TYPES, media_type_of, read_body
+from pgtally.http.operation import Operation, opt
+from pgtally.http.passage import Db, Incoming, caller_of
+from pgtally.http.replies import respond
+from pgtally.ingest import store
+from pgtally.ingest.events import (
+    MAX_ERRORS,
+    Envelope,
+    Event,
+    decode_events,
+    split_bulk,
+    utc_now,
+)
+from pgtally.ingest.group_commit import GroupCommit
+from pgtally.problems import FieldError, Problem, of_database_error
+
+RECEIPT = f"""
+  select accepted, duplicates, response, created_at
+  from api.receipt_find(p_tenant => %(tenant)s::uuid, p_idempotency_key => %(key)s::text)
+  {NAMED}
+"""
+
+
+class StoredEvent(msgspec.Struct, rename="camel"):
+    """The event as it is stored, and whether it was there already."""
+
+    id: UUID
+    type: str
+    occurred_at: datetime
+    actor_id: str | None
+    session_id: str | None
+    value: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["number", "null"]})]
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    duplicate: bool = False
+
+
+class Receipt(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What became of a batch. `errors` lists what a lenient request left out."""
+
+    accepted: int
+    duplicates: int
+    rejected: int = 0
+    errors: list[FieldError] = []
+
+
+class StoredReceipt(msgspec.Struct, rename="camel"):
+    """The receipt of a request with an Idempotency-Key; `response` is the rest of its answer."""
+
+    idempotency_key: str
+    created_at: datetime
+    accepted: int
+    duplicates: int
+    response: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+
+
+def _options(request: Incoming, body: bytes) -> store.Options:
+    """Raises Problem 400 for an Idempotency-Key that is no key."""
+    preferences = {
+        part.strip().lower()
+        for part in request.headers.get("prefer", "").replace(";", ",").split(",")
+    }
+    key = request.headers.get("idempotency-key", "")
+    if "idempotency-key" in request.headers and not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
+        raise Problem(400, "an Idempotency-Key has 1 to 200 visible ASCII characters")
+    lenient = "handling=lenient" in preferences
+    asked = f"{request.scope['path']} {lenient}\n".encode()
+    return store.Options(
+        lenient, "tx=rollback" in preferences, key, hashlib.sha256(asked + body).digest()
+    )
+
+
+def _answered(response: Response[Any], options: store.Options, replayed: bool) -> Response[Any]:
+    """The response with the headers that say which preferences were heeded."""
+    applied = ["handling=lenient"] * options.lenient + ["tx=rollback"] * options.dry_run
+    if applied:
+        response.headers["Preference-Applied"] = ", ".join(applied)
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _refusal(errors: list[FieldError], count: int) -> Problem:
+    bad = len({error.index for error in errors})
+    text = f"{bad:,} of {count:,} events cannot be stored; nothing was"
+    if len(errors) > MAX_ERRORS:
+        text += f"; the first {MAX_ERRORS:,} of {len(errors):,} errors are listed"
+    return Problem(400, text, errors[:MAX_ERRORS])
+
+
+@post(
+    "/events",
+    opt=opt(
+        Operation(
+            scope="ingest",
+            rate_class="ingest",
+            body=Event,
+            preferences=True,
+            also={200: "The event was stored already."},
+        )
+    ),
+    operation_id="createEvent",
+    summary="Store one event",
+    tags=["Events"],
+)
+async def create_event(
+    request: Incoming, commits: NamedDependency[GroupCommit]
+) -> Response[StoredEvent]:
+    """201 when the event is new, 200 with `duplicate: true` when it is stored already."""
+    caller = caller_of(request)
+    body = await read_body(request)
+    options = _options(request, body)
+    batch = decode_events([body], utc_now())
+    if batch.errors:
+        errors = [FieldError(e.detail, pointer=e.pointer) for e in batch.errors]
+        raise Problem(400, "the event cannot be stored", errors)
+    stored = StoredEvent(
+        id=batch.event_id[0],
+        type=batch.event_type[0],
+        occurred_at=batch.occurred_at[0],
+        actor_id=batch.actor_id[0],
+        session_id=batch.session_id[0],
+        value=msgspec.Raw(formats.encode(batch.value[0])),
+        data=msgspec.Raw(batch.data[0].obj),
+    )
+    replayed = False
+    try:
+        if options.idempotency_key or options.dry_run:
+            accepted, _, replayed, response = await store.store(
+                commits.database, caller.tenant, batch, options, stored, []
+            )
+            stored = msgspec.json.decode(response, type=StoredEvent)
+        else:
+            accepted = await commits.store(caller.tenant, batch)
+    except (Problem, psycopg.Error) as error:
+        problem = of_database_error(error) if isinstance(error, psycopg.Error) else error
+        for one in problem.errors:
+            one.index = None
+        raise problem from error
+    stored.duplicate = not accepted
+    return _answered(respond(stored, 201 if accepted else 200), options, replayed)
+
+
+@post(
+    "/events/bulk",
+    opt=opt(Operation(scope="ingest", rate_class="bulk", body=Envelope, preferences=True)),
+    operation_id="createEvents",
+    summary="Store up to 10,000 events",
+    tags=["Events"],
+)
+async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
+    """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others."""
+    caller = caller_of(request)
+    body = await read_body(request)
+    options = _options(request, body)
+    raws = split_bulk(body, media_type_of(request) in NDJSON_TYPES)
+    batch = decode_events(raws, utc_now())
+    if batch.errors and not options.lenient:
+        raise _refusal(batch.errors, len(raws))
+
+    def rejected(by_index: dict[int, list[FieldError]]) -> list[store.Rejected]:
+        return [
+            store.Rejected("bulk", formats.as_text(bytes(raws[index])), errors, True)
+            for index, errors in by_index.items()
+        ]
+
+    try:
+        accepted, duplicates, replayed, left = await store.store_batch(
+            db, caller.tenant, batch, options, rejected
+        )
+    except store.Refused as refused:
+        raise _refusal(refused.errors, len(raws)) from refused
+    receipt = Receipt(accepted, duplicates, left.rejected, left.errors)
+    return _answered(respond(receipt, 201), options, replayed)
+
+
+@get(
+    "/events/receipts/{idempotency_key:str}",
+    opt=opt(Operation(scope="ingest", rate_class="ingest")),
+    operation_id="getReceipt",
+    summary="What became of a request?",
+    tags=["Events"],
+)
+async def get_receipt(
+    request: Incoming, db: Db, idempotency_key: FromPath[str]
+) -> Response[StoredReceipt]:
+    """The receipt of a request with this Idempotency-Key; 404 says that nothing was stored."""
+    caller = caller_of(request)
+    if "\0" in idempotency_key:
+        raise Problem(404, "no receipt with this key")
+    parameters = {"tenant": caller.tenant, "key": idempotency_key}
+    for accepted, duplicates, response, created_at in await db.call(RECEIPT, parameters):
+        raw = msgspec.Raw(response.encode())
+        return respond(StoredReceipt(idempotency_key, created_at, accepted, duplicates, raw))
+    raise Problem(404, "no receipt with this key")

@@ -1,0 +1,221 @@
+"""API keys of a tenant: make, list, rotate, revoke. A key is shown once, when it is made."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.params import FromPath
+from msgspec import Meta
+from psycopg.types.json import Jsonb
+
+from pgtally.http.body import read_struct
+from pgtally.http.operation import Operation, opt
+from pgtally.http.passage import Db, Incoming, caller_of
+from pgtally.http.query_string import split_query
+from pgtally.http.replies import respond
+from pgtally.problems import Problem
+from pgtally.vocabulary import RateClass, Scope
+
+CREATE = """
+  select key_id, key_prefix, created_at, api_key
+  from api.key_create(
+    p_tenant => %(tenant)s::uuid,
+    p_name => %(name)s::text,
+    p_scopes => %(scopes)s::text[],
+    p_expires_at => %(expires_at)s::timestamptz,
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_by => %(by)s::uuid)
+"""
+LIST = """
+  select
+    key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, expires_at, revoked_at,
+    last_used_at
+  from api.key_list(p_tenant => %(tenant)s::uuid)
+"""
+ROTATE = """
+  select
+    key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, old_expires_at, api_key
+  from api.key_rotate(
+    p_tenant => %(tenant)s::uuid,
+    p_key_id => %(key)s::uuid,
+    p_overlap_seconds => %(overlap_seconds)s::integer,
+    p_by => %(by)s::uuid)
+"""
+REVOKE = """
+  select revoked_at
+  from api.key_revoke(
+    p_tenant => %(tenant)s::uuid, p_key_id => %(key)s::uuid, p_by => %(by)s::uuid) as revoked_at
+"""
+Limits = dict[RateClass, Annotated[int, Meta(ge=0, le=100_000_000)]]
+
+
+class TenantQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Whose keys."""
+
+    tenant_id: Annotated[
+        UUID | None,
+        Meta(description="Needed with a key of the installation, and only then."),
+    ] = None
+
+
+class NewKey(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A key to be made."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=3)]
+    expires_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="Never, if absent.")
+    ] = None
+    rate_limits_per_minute: Annotated[
+        Limits,
+        Meta(description="Limits of this key alone. Only a key of the installation sets them."),
+    ] = {}
+
+
+class Rotation(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """How to replace a key."""
+
+    overlap_seconds: Annotated[
+        int, Meta(ge=0, le=7_776_000, description="How long the old key still works.")
+    ] = 86_400
+
+
+class MadeKey(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A new key, with the key itself, which is shown this once."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    rate_limits_per_minute: dict[RateClass, int]
+    created_at: datetime
+    expires_at: datetime | None
+    api_key: str
+    old_key_expires_at: datetime | None = None
+
+
+class Key(msgspec.Struct, rename="camel"):
+    """A key as it can be listed."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    rate_limits_per_minute: dict[RateClass, int]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class RevokedKey(msgspec.Struct, rename="camel"):
+    """A key that no longer works."""
+
+    id: UUID
+    revoked_at: datetime
+
+
+_new_key = msgspec.json.Decoder(NewKey)
+_rotation = msgspec.json.Decoder(Rotation)
+
+
+def _tenant(request: Incoming) -> UUID:
+    """The tenant of the key, or the one that a key of the installation names."""
+    query, _ = split_query(request, TenantQuery)
+    caller = caller_of(request)
+    if caller.tenant_id is not None:
+        if query.tenant_id not in (None, caller.tenant_id):
+            raise Problem(403, "this key manages the keys of its own tenant only")
+        return caller.tenant_id
+    if query.tenant_id is None:
+        raise Problem(400, "a key of the installation has to name the tenant: tenantId")
+    return query.tenant_id
+
+
+@post(
+    "/keys",
+    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery, body=NewKey)),
+    operation_id="createKey",
+    summary="Make a key",
+    tags=["Keys"],
+)
+async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
+    """The key itself is in the answer, this once."""
+    tenant = _tenant(request)
+    caller = caller_of(request)
+    new = await read_struct(request, _new_key)
+    if new.rate_limits_per_minute and caller.tenant_id is not None:
+        raise Problem(403, "only a key of the installation sets rate limits")
+    parameters: dict[str, Any] = {
+        "tenant": tenant,
+        "name": new.name,
+        "scopes": list(dict.fromkeys(new.scopes)),
+        "expires_at": new.expires_at or "infinity",
+        "rate_limits_per_minute": Jsonb(new.rate_limits_per_minute),
+        "by": caller.key_id,
+    }
+    key_id, prefix, created_at, api_key = (await db.call(CREATE, parameters, repeatable=False))[0]
+    made = MadeKey(
+        key_id, new.name, prefix, parameters["scopes"], new.rate_limits_per_minute, created_at,
+        new.expires_at, api_key,
+    )  # fmt: skip
+    return respond(made, 201)
+
+
+@get(
+    "/keys",
+    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery)),
+    operation_id="listKeys",
+    summary="The keys of a tenant",
+    tags=["Keys"],
+)
+async def list_keys(request: Incoming, db: Db) -> Response[list[Key]]:
+    """Newest first, at most 1,000, revoked and expired ones too."""
+    rows = await db.call(LIST, {"tenant": _tenant(request)})
+    return respond([Key(*row) for row in rows])
+
+
+@post(
+    "/keys/{key_id:uuid}/rotate",
+    opt=opt(
+        Operation(
+            scope="admin", rate_class="tenants", query=TenantQuery, body=Rotation,
+            body_optional=True,
+        )
+    ),
+    operation_id="rotateKey",
+    summary="Replace a key",
+    tags=["Keys"],
+)  # fmt: skip
+async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[MadeKey]:
+    """A new key with the same name, scopes and limits; both work for `overlapSeconds`."""
+    caller = caller_of(request)
+    tenant = _tenant(request)
+    rotation = await read_struct(request, _rotation)
+    parameters = {
+        "tenant": tenant,
+        "key": key_id,
+        "overlap_seconds": rotation.overlap_seconds,
+        "by": caller.key_id,
+    }
+    rows = await db.call(ROTATE, parameters, repeatable=False)
+    made_id, name, prefix, scopes, limits, created_at, old_expires_at, api_key = rows[0]
+    made = MadeKey(made_id, name, prefix, scopes, limits, created_at, None, api_key, old_expires_at)
+    return respond(made, 201)
+
+
+@delete(
+    "/keys/{key_id:uuid}",
+    status_code=200,
+    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery)),
+    operation_id="revokeKey",
+    summary="Revoke a key",
+    tags=["Keys"],
+)
+async def revoke_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[RevokedKey]:
+    """Within a second no process accepts it any more. Revoking twice is harmless."""
+    caller = caller_of(request)
+    parameters = {"tenant": _tenant(request), "key": key_id, "by": caller.key_id}
+    return respond(RevokedKey(key_id, (await db.call(REVOKE, parameters))[0][0]))

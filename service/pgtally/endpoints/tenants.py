@@ -1,0 +1,186 @@
+"""Tenants: make, list, change. For keys of the installation."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, patch, post
+from litestar.params import FromPath
+from msgspec import Meta
+from psycopg.types.json import Jsonb
+
+from pgtally.endpoints.keys import Limits
+from pgtally.http.body import read_struct
+from pgtally.http.operation import Operation, opt
+from pgtally.http.passage import Db, Incoming, caller_of
+from pgtally.http.query_string import split_query
+from pgtally.http.replies import respond
+from pgtally.problems import Problem
+
+FIELDS = """
+    tenant_id, name, time_zone, week_start, event_retention_days, quarter_hour_retention_days,
+    rate_limits_per_minute, created_at"""
+CREATE = f"""
+  select {FIELDS}, api_key
+  from api.tenant_create(
+    p_name => %(name)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_week_start => %(week_start)s::integer,
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer,
+    p_by => %(by)s::uuid)
+"""
+LIST = f"""
+  select {FIELDS}
+  from api.tenant_list(
+    p_after => %(after)s::text, p_limit => %(limit)s::integer, p_tenant => %(tenant)s::uuid)
+"""
+UPDATE = f"""
+  select {FIELDS}
+  from api.tenant_update(
+    p_tenant => %(tenant)s::uuid,
+    p_name => %(name)s::text,
+    p_event_retention_days => %(event_retention_days)s::integer,
+    p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer,
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_by => %(by)s::uuid)
+"""
+EVERY = UUID(int=0)
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+
+
+class NewTenant(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A tenant to be made."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    time_zone: Annotated[str, Meta(max_length=64, description="IANA name.")] = "UTC"
+    week_start: Annotated[int, Meta(ge=1, le=7, description="1 Monday to 7 Sunday.")] = 1
+    event_retention_days: Annotated[
+        Days | None, Meta(description="How long raw events are kept; for ever, if null.")
+    ] = None
+    quarter_hour_retention_days: Annotated[
+        Days | None,
+        Meta(description="How long quarter hours are kept, no shorter than events."),
+    ] = None
+
+
+class TenantChange(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """What to change; what is absent stays."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    event_retention_days: Annotated[
+        Days | msgspec.UnsetType | None, Meta(description="null keeps raw events for ever.")
+    ] = msgspec.UNSET
+    quarter_hour_retention_days: Annotated[
+        Days | msgspec.UnsetType | None, Meta(description="null keeps quarter hours for ever.")
+    ] = msgspec.UNSET
+    rate_limits_per_minute: Annotated[
+        Limits | None, Meta(description="Replaces all: limits that all keys of the tenant share.")
+    ] = None
+
+
+class Tenant(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A tenant; when it is made, with its first key, which is shown this once."""
+
+    id: UUID
+    name: str
+    time_zone: str
+    week_start: int
+    event_retention_days: int | None
+    quarter_hour_retention_days: int | None
+    rate_limits_per_minute: dict[str, int]
+    created_at: datetime
+    api_key: str | None = None
+
+
+class TenantsQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Which page of the tenants, in the order of their names."""
+
+    after: Annotated[str, Meta(max_length=200, description="The last name of the page before.")] = (
+        ""
+    )
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+
+
+_new_tenant = msgspec.json.Decoder(NewTenant)
+_change = msgspec.json.Decoder(TenantChange)
+
+
+@post(
+    "/tenants",
+    opt=opt(
+        Operation(
+            scope="admin", installation=True, rate_class="tenants", body=NewTenant, errors=(409,)
+        )
+    ),
+    operation_id="createTenant",
+    summary="Make a tenant and its first key",
+    tags=["Tenants"],
+)  # fmt: skip
+async def create_tenant(request: Incoming, db: Db) -> Response[Tenant]:
+    """The tenant's key has the scopes ingest, read and admin."""
+    tenant = await read_struct(request, _new_tenant)
+    parameters = {**msgspec.structs.asdict(tenant), "by": caller_of(request).key_id}
+    rows = await db.call(CREATE, parameters, repeatable=False)
+    return respond(Tenant(*rows[0]), 201)
+
+
+@get(
+    "/tenants",
+    opt=opt(Operation(scope="admin", installation=True, rate_class="tenants", query=TenantsQuery)),
+    operation_id="listTenants",
+    summary="All tenants",
+    tags=["Tenants"],
+)
+async def list_tenants(request: Incoming, db: Db) -> Response[list[Tenant]]:
+    """In the order of their names."""
+    query, _ = split_query(request, TenantsQuery)
+    rows = await db.call(LIST, {"after": query.after, "limit": query.limit, "tenant": EVERY})
+    return respond([Tenant(*row) for row in rows])
+
+
+@get(
+    "/tenants/{tenant_id:uuid}",
+    opt=opt(Operation(scope="admin", installation=True, rate_class="tenants")),
+    operation_id="getTenant",
+    summary="One tenant",
+    tags=["Tenants"],
+)
+async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
+    """404 if there is none with this id."""
+    rows = await db.call(LIST, {"after": "", "limit": 1, "tenant": tenant_id})
+    if not rows:
+        raise Problem(404, "no such tenant")
+    return respond(Tenant(*rows[0]))
+
+
+@patch(
+    "/tenants/{tenant_id:uuid}",
+    opt=opt(
+        Operation(
+            scope="admin", installation=True, rate_class="tenants", body=TenantChange, errors=(409,)
+        )
+    ),
+    operation_id="updateTenant",
+    summary="Change a tenant",
+    tags=["Tenants"],
+)  # fmt: skip
+async def update_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
+    """Name, retention and rate limits; these hold within a few seconds."""
+    change = await read_struct(request, _change)
+    parameters = {
+        "tenant": tenant_id,
+        "name": change.name or "",
+        "event_retention_days": _days(change.event_retention_days),
+        "quarter_hour_retention_days": _days(change.quarter_hour_retention_days),
+        "rate_limits_per_minute": Jsonb(change.rate_limits_per_minute),
+        "by": caller_of(request).key_id,
+    }
+    rows = await db.call(UPDATE, parameters)
+    return respond(Tenant(*rows[0]))
+
+
+def _days(days: int | msgspec.UnsetType | None) -> int:
+    """-1 leaves a retention as it is, 0 keeps for ever."""
+    return -1 if days is msgspec.UNSET else days or 0

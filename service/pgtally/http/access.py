@@ -1,0 +1,83 @@
+"""What happens before a handler: the key, the scope, the rate limit."""
+
+from litestar.datastructures import Headers
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
+
+from pgtally.http.authentication import Authentication
+from pgtally.http.edge import address_of
+from pgtally.http.operation import Operation, operation_of, unauthorized
+from pgtally.http.passage import passage_of
+from pgtally.http.rate_limit import AddressLimit, RateLimit
+from pgtally.problems import Problem
+
+
+class Access(ASGIMiddleware):
+    """Lets a request through to its handler if its key may call it now, before its body is read:
+    see Operation."""
+
+    scopes = (ScopeType.HTTP, ScopeType.ASGI)
+
+    def __init__(
+        self, authentication: Authentication, addresses: AddressLimit, rate_limit: RateLimit
+    ) -> None:
+        self._authentication = authentication
+        self._addresses = addresses
+        self._rate_limit = rate_limit
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        operation = operation_of(scope)
+        if not operation.public:
+            door = operation.door
+            try:
+                key = door.key_of_headers(Headers.from_scope(scope))
+                if not key and door.max_keyless_bytes:
+                    self._addresses.check(address_of(scope))
+                    body, receive = await _read_small(receive, door.max_keyless_bytes)
+                    key = door.key_of_body(body)
+                if not key:
+                    raise unauthorized(
+                        "no API key: send it as X-API-Key, or as Authorization: Bearer"
+                    )
+            except Problem:
+                self._addresses.spend(address_of(scope))
+                raise
+            await self._admit(scope, operation, key)
+        await next_app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, operation: Operation, key: str) -> None:
+        """Finds the caller, checks the scope and counts the request. Raises Problem."""
+        passage = passage_of(scope)
+        caller = await self._authentication.find(key, address_of(scope))
+        passage.caller, passage.key = caller, key
+        if operation.scope not in caller.scopes:
+            raise Problem(403, f"this key lacks the scope {operation.scope}")
+        if operation.installation and caller.tenant_id is not None:
+            raise Problem(403, "this endpoint needs a key of the installation")
+        if operation.rate_class is not None:
+            passage.headers.update(await self._rate_limit.spend(caller, operation.rate_class))
+
+
+async def _read_small(receive: Receive, max_bytes: int) -> tuple[bytes, Receive]:
+    """The body, and what gives it to the handler once more. Raises Problem 413."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        body += message["body"]
+        more = message["more_body"]
+        if len(body) > max_bytes:
+            raise Problem(413, f"a body of more than {max_bytes:,} bytes needs its key in a header")
+    given = False
+
+    async def receive_again() -> HTTPReceiveMessage:
+        nonlocal given
+        if given:
+            return await receive()  # type: ignore[return-value]
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return body, receive_again

@@ -1,0 +1,64 @@
+"""The body of a request: read, inflated, decoded strictly, all within bounds."""
+
+import zlib
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from pgtally.formats import JSON, NDJSON, all_text
+from pgtally.problems import FieldError, Problem, of_decode_error
+
+NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+def media_type_of(request: Request[Any, Any, Any]) -> str:
+    """The content type of a request without its parameters; empty if it names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
+    """The body, inflated if it is gzip, valid UTF-8. Raises Problem 400, 413 or 415."""
+    media_type = media_type_of(request)
+    if media_type not in ("", JSON, *NDJSON_TYPES):
+        raise Problem(415, f"content type {media_type}; use application/json or x-ndjson")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise Problem(415, f"content encoding {encoding}; use gzip or none")
+    body = await request.body()
+    if encoding == "gzip":
+        body = inflate(body, request.app.state.max_body_bytes)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
+    return body
+
+
+async def read_struct(
+    request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[Shape]
+) -> Shape:
+    """The body of a small request as a struct; an absent one counts as `{}`. Raises Problem."""
+    body = await read_body(request) or b"{}"
+    try:
+        decoded = decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, "the body is not valid", [of_decode_error(error)]) from error
+    if b"\\u0000" in body and "\0" in all_text(msgspec.to_builtins(decoded)):
+        raise Problem(400, "the body is not valid", [FieldError("holds a NUL character")])
+    return decoded
+
+
+def inflate(body: bytes, max_bytes: int) -> bytes:
+    """The content of one gzip member, of at most max_bytes. Raises Problem 400 or 413."""
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        content = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise Problem(400, "the body is not gzip") from error
+    if len(content) > max_bytes or stream.unconsumed_tail:
+        raise Problem(413, f"the body inflates to more than {max_bytes:,} bytes")
+    if not stream.eof or stream.unused_data:
+        raise Problem(400, "the gzip body is cut short or has more than one member")
+    return content

@@ -1,0 +1,318 @@
+"""The OpenAPI document, from the handlers and the Structs that they use, and its page.
+
+Litestar documents paths and responses; bodies and queries are decoded by our own strict decoders,
+so their Structs are added here. The page and its script are served from this process.
+"""
+
+import base64
+import hashlib
+import typing
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.router import Router
+from litestar.static_files import create_static_files_router
+from swagger_ui_bundle import swagger_ui_path
+
+from pgtally.formats import CSV, JSON, NDJSON
+from pgtally.http.operation import CLOSED, OPEN, Operation, ProblemBody, opt
+from pgtally.http.passage import passage_of
+from pgtally.http.query_string import takes_filters
+
+REF = "#/components/schemas/{name}"
+PAGE = b"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><title>pgtally</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/schema/assets/swagger-ui.css">
+</head>
+<body><div id="ui"></div>
+<script src="/schema/assets/swagger-ui-bundle.js"></script>
+<script>%s</script>
+</body>
+</html>
+"""
+SCRIPT = b'SwaggerUIBundle({url: "/schema/openapi.json", dom_id: "#ui"})'
+# The page runs its own scripts and calls its own origin, nothing else.
+PAGE_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; "
+    f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT).digest()).decode()}'; "
+    "frame-ancestors 'none'"
+)
+SUCCESSES = {"200": "Here it is.", "201": "Made.", "204": "Done."}
+ERRORS = {
+    400: "What is wrong, where, and what is allowed.",
+    401: "No key, or an unknown, expired or revoked one.",
+    403: "The key lacks the scope.",
+    404: "There is none.",
+    408: "The body did not arrive in time.",
+    409: "The name is taken.",
+    413: "The body is too large.",
+    414: "The query is too long.",
+    415: "The content type or encoding is not supported.",
+    422: "The Idempotency-Key was used for another request.",
+    429: "Too many requests.",
+    500: "A defect; it has been logged.",
+    503: "The database is not available; nothing was done, try again.",
+    504: "The request took too long and was cancelled.",
+}
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+EVERYWHERE = {"X-Request-Id": _header("Names the request in logs and in pg_stat_activity.")}
+LIMITS = {
+    "RateLimit-Policy": _header('The class, its quota and its window: `"ingest";q=1000;w=60`.'),
+    "RateLimit": _header("What is left, and the seconds until all of it is back."),
+    "X-RateLimit-Limit": _header("Requests a minute.", "integer"),
+    "X-RateLimit-Remaining": _header("What is left.", "integer"),
+    "X-RateLimit-Reset": _header("Seconds until all of it is back.", "integer"),
+}
+RETRY = {"Retry-After": _header("Seconds to wait.", "integer")}
+OPTIONS = {
+    "Preference-Applied": _header("Which preferences were heeded."),
+    "Idempotency-Replayed": _header("true where this is the answer of an earlier request."),
+}
+REVALIDATION = {
+    "ETag": _header("Send it as If-None-Match; 304 says that nothing has changed."),
+    "Cache-Control": _header("no-cache: a final figure can be reopened, so ask again."),
+}
+LINK = {"Link": _header('The address of the next page, rel="next".')}
+REQUEST_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Makes the request safe to repeat for 7 days, also without event ids.",
+        "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    },
+    {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": "`handling=lenient` stores the good events of a batch and keeps the others; "
+        "`tx=rollback` is a dry run.",
+        "schema": {"type": "string", "enum": ["handling=lenient", "tx=rollback"]},
+    },
+]
+# Run as requests by a test.
+PARAMETER_EXAMPLES: dict[str, Any] = {
+    "from": "2026-01-01",
+    "to": "2026-02-01",
+    "type": ["purchase"],
+    "actorId": "user-17",
+    "timezone": "Europe/Berlin",
+    "measure": "uniqueActors",
+    "interval": "week",
+    "groupBy": "type",
+    "periodType": "month",
+    "metric": "purchase",
+    "since": "2026-01-01T00:00:00Z",
+    "limit": 50,
+}
+EVENT = {
+    "type": "purchase",
+    "id": "01941f29-7c00-7aaa-8aaa-aaaaaaaaaaaa",
+    "occurredAt": "2025-01-01T12:00:00Z",
+    "actorId": "user-17",
+    "value": 12.5,
+    "data": {"plan": "pro"},
+}
+BODY_EXAMPLES: dict[str, Any] = {
+    "createTenant": {"name": "Example Ltd", "timeZone": "Europe/Berlin", "weekStart": 1},
+    "updateTenant": {"rateLimitsPerMinute": {"ingest": 5000}, "eventRetentionDays": 4000},
+    "createKey": {"name": "dashboard", "scopes": ["read"]},
+    "rotateKey": {"overlapSeconds": 3600},
+    "createEvent": EVENT,
+    "createEvents": {"events": [EVENT, {"type": "visit", "actorId": "user-18"}]},
+    "replayRejectedEvents": {"ids": []},
+    "segmentBatch": {
+        "batch": [
+            {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1",
+             "timestamp": "2025-01-01T12:00:00Z", "properties": {"revenue": 12.5}}
+        ]
+    },
+}  # fmt: skip
+
+HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
+
+
+def _schemas(structs: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    references, components = msgspec.json.schema_components(structs, ref_template=REF)
+    return list(references), components
+
+
+def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    parameters = []
+    for field in msgspec.structs.fields(struct):
+        schema = msgspec.json.schema(field.type)
+        description = schema.pop("description", "")
+        if field.default not in (msgspec.NODEFAULT, None, *HIDDEN_DEFAULTS):
+            schema["default"] = field.default
+        parameter = {
+            "name": field.encode_name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": schema,
+        }
+        if field.encode_name in PARAMETER_EXAMPLES:
+            parameter["example"] = PARAMETER_EXAMPLES[field.encode_name]
+        parameters.append(parameter)
+    if takes_filters(struct):
+        parameters.append(
+            {
+                "name": "data",
+                "in": "query",
+                "required": False,
+                "description": "Filters: `data.<key>=<value>`; the value may begin with one of "
+                "`> >= < <= !=`. A dot in the key goes down a level.",
+                "style": "form",
+                "explode": True,
+                "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+            }
+        )
+    return parameters
+
+
+def _decimals_are_numbers(schema: Any) -> Any:
+    """msgspec describes a Decimal as a text; our encoder writes it as a number."""
+    if isinstance(schema, list):
+        return [_decimals_are_numbers(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {"type": "number"}
+    return {name: _decimals_are_numbers(inner) for name, inner in schema.items()}
+
+
+def _success(
+    operation: dict[str, Any], declared: Operation, handler: Any, schemas: dict[str, Any]
+) -> None:
+    """Describes the answers that are no errors, from the type that the handler returns."""
+    (status,) = [code for code in operation["responses"] if code.startswith("2")]
+    success = operation["responses"][status]
+    success["description"] = SUCCESSES[status]
+    headers = dict(EVERYWHERE)
+    if not declared.public:
+        headers |= LIMITS
+    if declared.preferences:
+        headers |= OPTIONS
+    if declared.revalidated:
+        headers |= REVALIDATION
+    if declared.pages:
+        headers |= LINK
+    success["headers"] = headers
+    returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
+    if returned and returned[0] is not Any:
+        (schema,), defined = _schemas([returned[0]])
+        schemas.update(_decimals_are_numbers(defined))
+        success["content"] = {JSON: {"schema": _decimals_are_numbers(schema)}}
+        if declared.pages or declared.list:
+            for media_type in (CSV, NDJSON):
+                success["content"][media_type] = {"schema": {"type": "string"}}
+    for other, description in declared.also.items():
+        operation["responses"][str(other)] = {**success, "description": description}
+        if other == 304:
+            del operation["responses"]["304"]["content"]
+
+
+def _operation(
+    operation: dict[str, Any], handler: Any, schemas: dict[str, Any], problem: dict[str, Any]
+) -> None:
+    declared: Operation = handler.opt.get("operation", CLOSED)
+    statuses = {414, 500, 503, 504, *declared.errors}
+    _success(operation, declared, handler, schemas)
+    if not declared.public:
+        operation["x-key"] = (
+            "a key of the installation" if declared.installation
+            else f"a key with the scope {declared.scope}"
+        )  # fmt: skip
+        operation["security"] = [{name: []} for name in declared.door.security]
+        statuses |= {400, 401, 403, 429}
+    in_path = [p for p in operation.get("parameters", []) if p["in"] == "path"]
+    if in_path:
+        statuses.add(404)
+    if struct := declared.query:
+        operation["parameters"] = in_path + _parameters(struct)
+    if struct := declared.body:
+        (reference,), defined = _schemas([struct])
+        schemas.update(_decimals_are_numbers(defined))
+        content: dict[str, Any] = {"schema": reference}
+        if operation["operationId"] in BODY_EXAMPLES:
+            content["example"] = BODY_EXAMPLES[operation["operationId"]]
+        operation["requestBody"] = {
+            "required": not declared.body_optional, "content": {JSON: content},
+        }  # fmt: skip
+        statuses |= {408, 413, 415}
+    if declared.preferences:
+        operation["parameters"] = [*operation.get("parameters", []), *REQUEST_HEADERS]
+        statuses.add(422)
+    for status in sorted(statuses - set(declared.also)):
+        operation["responses"][str(status)] = {
+            "description": ERRORS[status],
+            "headers": {**EVERYWHERE, **(RETRY if status in (429, 503) else {})},
+            "content": {"application/problem+json": {"schema": problem}},
+        }
+
+
+def document(app: Litestar) -> dict[str, Any]:
+    """Litestar's document with bodies, queries, headers, errors and security added."""
+    generated = app.openapi_schema.to_schema()
+    components = generated.setdefault("components", {})
+    components["securitySchemes"] = {
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "basic": {"type": "http", "scheme": "basic"},
+    }
+    (problem,), schemas = _schemas([ProblemBody])
+    for route in app.routes:
+        operations = generated["paths"].get(getattr(route, "path_format", ""), {})
+        for handler in getattr(route, "route_handlers", []):
+            for method in handler.http_methods:
+                if method.lower() in operations:
+                    _operation(operations[method.lower()], handler, schemas, problem)
+    components["schemas"] = schemas
+    generated["paths"] = dict(sorted(generated["paths"].items()))
+    return generated
+
+
+class Document(JsonRenderPlugin):
+    """GET /schema/openapi.json."""
+
+    _made: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._made is None:
+            self._made = msgspec.json.encode(document(request.app))
+        return self._made
+
+
+class Page(OpenAPIRenderPlugin):
+    """GET /schema: the reference page."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        passage_of(request.scope).headers["Content-Security-Policy"] = PAGE_POLICY
+        return PAGE % SCRIPT
+
+    def receive_router(self, router: Router) -> None:
+        router.register(
+            create_static_files_router(path="/assets", directories=[swagger_ui_path], opt=opt(OPEN))
+        )
+
+
+def config() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="pgtally",
+        version="1",
+        description="Multi-tenant event analytics: exact, live summaries in PostgreSQL.",
+        openapi_router=Router("/schema", route_handlers=[], opt=opt(OPEN)),
+        use_handler_docstrings=True,
+        render_plugins=[Page(path="/"), Document(path="/openapi.json")],
+    )

@@ -1,0 +1,119 @@
+"""What a handler declares about itself, and how the clients of a door differ from ours."""
+
+from typing import Any
+
+import msgspec
+from litestar.types import Scope
+
+from pgtally.problems import FieldError, Problem
+from pgtally.vocabulary import RateClass
+from pgtally.vocabulary import Scope as KeyScope
+
+
+class ProblemBody(msgspec.Struct, omit_defaults=True):
+    """The body of every error response, application/problem+json."""
+
+    title: str
+    status: int
+    detail: str
+    instance: str = ""
+    errors: list[FieldError] = []
+
+
+class Door:
+    """How a family of clients presents its key and reads errors. This one is ours; another is a
+    subclass beside its endpoints."""
+
+    # Names of security schemes in the OpenAPI document.
+    security: tuple[str, ...] = ("apiKey", "bearer")
+    # How much of a body is read to look for a key that no header has; 0: not at all.
+    max_keyless_bytes = 0
+
+    def key_of_headers(self, headers: Any) -> str:
+        """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
+        401 where two differ."""
+        key: str = headers.get("x-api-key", "")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = self.key_of_authorization(scheme.lower(), token.strip())
+        if key and token and key != token:
+            raise unauthorized("X-API-Key and Authorization name different keys")
+        return key or token
+
+    def key_of_authorization(self, scheme: str, token: str) -> str:
+        """The key in an Authorization header; empty for a scheme that is not ours."""
+        return token if scheme == "bearer" else ""
+
+    def key_of_body(self, body: bytes) -> str:
+        """The key in a body of at most max_keyless_bytes; empty if there is none."""
+        return ""
+
+    def problem_body(self, body: ProblemBody) -> msgspec.Struct:
+        """The body of an error as these clients read it."""
+        return body
+
+
+def unauthorized(detail: str) -> Problem:
+    """401."""
+    return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="pgtally"'})
+
+
+OURS = Door()
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call a handler, what it takes, and what it answers besides its type."""
+
+    # The scope that a key needs and the class in which the request counts; both None: no key.
+    scope: KeyScope | None = None
+    rate_class: RateClass | None = None
+    # Needs a key of the installation, which has no tenant.
+    installation: bool = False
+    door: Door = OURS
+    query: type[msgspec.Struct] | None = None
+    body: Any = None
+    body_optional: bool = False
+    # Takes Idempotency-Key and Prefer.
+    preferences: bool = False
+    # Answers also as CSV and NDJSON; in pages, with a link to the next; with an ETag.
+    list: bool = False
+    pages: bool = False
+    revalidated: bool = False
+    # Further answers: successes with what they mean, and errors.
+    also: dict[int, str] = {}
+    errors: tuple[int, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Open to everyone."""
+        return self.scope is None
+
+    def place(self, argument: str) -> FieldError:
+        """Where a client finds what SQL calls `argument`: in the body or in the query."""
+        name = argument.removeprefix("p_")
+        for struct in (self.body, self.query):
+            if not isinstance(struct, type) or not issubclass(struct, msgspec.Struct):
+                continue
+            for field in msgspec.structs.fields(struct):
+                if field.name.rstrip("_") == name:
+                    if struct is self.body:
+                        return FieldError("", pointer=f"/{field.encode_name}")
+                    return FieldError("", parameter=field.encode_name)
+        return FieldError("")
+
+
+CLOSED = Operation(scope="admin", rate_class="tenants", installation=True)
+OPEN = Operation()
+
+
+def opt(operation: Operation) -> dict[str, Operation]:
+    """The operation in the form in which Litestar keeps it with a handler."""
+    return {"operation": operation}
+
+
+def operation_of(scope: Scope) -> Operation:
+    """What the handler of this request declares; a handler that says nothing is closed."""
+    handler: Any = scope.get("route_handler")
+    if handler is None:
+        return OPEN
+    found: Operation = handler.opt.get("operation", CLOSED)
+    return found

@@ -1,0 +1,64 @@
+"""What a request carries on its way."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+
+from pgtally.database import Database
+from pgtally.problems import Problem
+
+# What handlers are given.
+Incoming = Request[Any, Any, State]
+Db = NamedDependency[Database]
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """The holder of a valid key. A key of the installation has no tenant."""
+
+    key_id: UUID
+    tenant_id: UUID | None
+    scopes: list[str]
+    key_limits_per_minute: dict[str, int]
+    tenant_limits_per_minute: dict[str, int]
+
+    @property
+    def tenant(self) -> UUID:
+        """The tenant of a key that has one, as every key with scope ingest or read does."""
+        if self.tenant_id is None:
+            raise Problem(403, "this endpoint needs the key of a tenant")
+        return self.tenant_id
+
+
+class Passage(msgspec.Struct):
+    """A request on its way from the edge to its handler and back."""
+
+    request_id: str
+    # Added to the response.
+    headers: dict[str, str]
+    deadline: asyncio.Timeout
+    seconds: float
+    caller: Caller | None = None
+    key: str = ""
+
+    def extend(self) -> None:
+        """Gives the request its whole time again."""
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self.seconds)
+
+
+def passage_of(scope: Any) -> Passage:
+    """What this request carries."""
+    found: Passage = scope["state"]["passage"]
+    return found
+
+
+def caller_of(request: Any) -> Caller:
+    """Who asks, behind access."""
+    caller = passage_of(request.scope).caller
+    if caller is None:
+        raise LookupError("this handler is open to everyone")
+    return caller

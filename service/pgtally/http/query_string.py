@@ -1,0 +1,119 @@
+"""Query strings: decoded strictly into Structs, with filters on data, and the cursors of pages.
+
+A field of such a Struct has the name of the SQL argument that it fills, and the name that clients
+send: `types: ... = field(name="type")` is `type` in the query and `p_types` in SQL.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+from msgspec import Meta
+from psycopg.types.json import Jsonb
+
+from pgtally.http.passage import caller_of
+from pgtally.problems import FieldError, Problem
+
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+From = Annotated[
+    str, Meta(description="A date (local midnight) or an RFC 3339 time; open if absent.")
+]
+To = Annotated[str, Meta(description="The first moment after the range; open if absent.")]
+Actor = Annotated[str, Meta(max_length=200, description="Only this actor's events.")]
+TimeZone = Annotated[str, Meta(description="IANA name; the tenant's own if absent.")]
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+TIMES = ("from", "to", "since", "periodStart")
+_operator = re.compile(r"(>=|<=|!=|>|<)?(.*)", re.DOTALL)
+_lost_plus = re.compile(r" (\d\d:\d\d)$")
+
+
+class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A range, in a zone."""
+
+    from_: From = msgspec.field(default="-infinity", name="from")
+    to: To = "infinity"
+    actor: Actor = msgspec.field(default="", name="actorId")
+    time_zone: TimeZone = msgspec.field(default="", name="timezone")
+
+
+class EventQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
+    """Which events. `data.<key>=<value>` filters on a property as well."""
+
+    types: Annotated[list[Text], Meta(max_length=100, description="Only these types.")] = (
+        msgspec.field(default_factory=list, name="type")
+    )
+
+
+def takes_filters(shape: type[msgspec.Struct]) -> bool:
+    """Do filters on data go with this query?"""
+    return issubclass(shape, EventQuery)
+
+
+def read_query(request: Request[Any, Any, Any], shape: type[Shape]) -> tuple[Shape, dict[str, Any]]:
+    """The query string as a struct, and as the arguments of a SQL call for the caller's tenant.
+    Raises Problem 400 for what is off."""
+    query, filters = split_query(request, shape)
+    arguments = {name.rstrip("_"): value for name, value in msgspec.structs.asdict(query).items()}
+    arguments["tenant"] = caller_of(request).tenant
+    if takes_filters(shape):
+        arguments["filters"] = Jsonb(filters)
+    return query, arguments
+
+
+def split_query(
+    request: Request[Any, Any, Any], shape: type[Shape]
+) -> tuple[Shape, list[dict[str, str]]]:
+    """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    values: dict[str, Any] = {}
+    filters = []
+    errors = []
+    for name, text in request.query_params.multi_items():
+        if "\0" in name or "\0" in text:
+            errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
+        elif name.startswith("data.") and takes_filters(shape):
+            # `data.k>=1` parses as the name `data.k>` and the value `1`.
+            key, suffix = re.fullmatch(r"(.*?)([<>!]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
+            operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
+            if suffix:
+                operator, value = suffix + "=", text
+            if not key:
+                errors.append(FieldError("names no key", parameter=name))
+            filters.append({"key": key, "op": operator or "=", "value": value})
+        elif name not in known:
+            allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
+            errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
+        elif name == "type":
+            values.setdefault(name, []).append(text)
+        elif name in values:
+            errors.append(FieldError("given more than once", parameter=name))
+        else:
+            # An offset's plus sign that was not escaped arrives as a space.
+            values[name] = _lost_plus.sub(r"+\1", text) if name in TIMES else text
+    for name, value in values.items():
+        try:
+            values[name] = msgspec.convert(value, known[name], strict=False)
+        except msgspec.ValidationError as error:
+            detail = str(error)[:1].lower() + str(error)[1:]
+            errors.append(FieldError(detail.replace("`", ""), parameter=name))
+    if errors:
+        raise Problem(400, "the query is not valid", errors)
+    return msgspec.convert(values, shape), filters
+
+
+def read_cursor(
+    text: str, parameter: str, first: tuple[datetime | str, UUID]
+) -> tuple[datetime | str, UUID]:
+    """Where a page of events begins: time and id. Raises Problem 400 for what no page has given."""
+    if not text:
+        return first
+    try:
+        at, _, event_id = text.partition("_")
+        return msgspec.convert(at.replace(" ", "+"), datetime, strict=False), UUID(event_id)
+    except (ValueError, msgspec.ValidationError):
+        error = FieldError("is not the `next` of a page", parameter=parameter)
+        raise Problem(400, "the query is not valid", [error]) from None

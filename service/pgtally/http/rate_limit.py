@@ -1,0 +1,147 @@
+"""The rate limit: token buckets in the database, spent from small lots taken in advance.
+
+A bucket holds and refills `limit` tokens a minute. A process takes a lot of 1/20 of that and spends
+it within two seconds without asking again, so most requests cost no round trip and the limit holds
+over all processes. Tokens of a lot that are not spent in time are lost to the caller, never gained.
+"""
+
+import asyncio
+import ipaddress
+import math
+import time
+
+import msgspec
+
+from pgtally.database import Database
+from pgtally.http.passage import Caller
+from pgtally.problems import Problem
+from pgtally.settings import Settings
+from pgtally.vocabulary import RATE_CLASSES, RateClass
+
+TAKE = """
+  select taken, remaining, retry_after_ms
+  from api.rate_take(
+    p_bucket => %(bucket)s::text,
+    p_per_minute => %(limit)s::integer,
+    p_wanted => %(wanted)s::integer)
+"""
+LOT_SECONDS = 2.0
+LOTS_A_MINUTE = 20
+REMEMBERED = 100_000
+
+
+class Lot(msgspec.Struct):
+    """Tokens in hand, and until when they may be spent."""
+
+    tokens: int = 0
+    remaining: int = 0
+    until: float = 0.0
+    blocked_until: float = 0.0
+    asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+    def is_used_up(self) -> bool:
+        now = time.monotonic()
+        return now >= self.blocked_until and (self.tokens <= 0 or now >= self.until)
+
+
+class RateLimit:
+    """Counts requests by tenant and class, or by key where the key has a limit of its own."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._limits: dict[str, int] = {
+            name: getattr(settings, f"{name}_per_minute") for name in RATE_CLASSES
+        }
+        self._lots: dict[str, Lot] = {}
+
+    async def spend(self, caller: Caller, rate_class: RateClass) -> dict[str, str]:
+        """Spends one token and returns the headers that tell of it. Raises Problem 429."""
+        owner = caller.tenant_id or caller.key_id
+        limit = caller.tenant_limits_per_minute.get(rate_class, self._limits[rate_class])
+        if rate_class in caller.key_limits_per_minute:
+            owner = caller.key_id
+            limit = caller.key_limits_per_minute[rate_class]
+        if limit == 0:
+            raise Problem(
+                429, f"this key may make no {rate_class} requests", headers={"Retry-After": "60"}
+            )
+        bucket = f"{owner}:{rate_class}"
+        if len(self._lots) > REMEMBERED:
+            self._lots.clear()
+        lot = self._lots.setdefault(bucket, Lot())
+        if lot.is_used_up():
+            async with lot.asking:
+                # Another request may have asked while this one waited for its turn.
+                if lot.is_used_up():
+                    await self._take(lot, bucket, limit)
+        left = max(0, lot.tokens - 1) + lot.remaining
+        reset_seconds = math.ceil((limit - min(left, limit)) * 60 / limit)
+        headers = {
+            "RateLimit-Policy": f'"{rate_class}";q={limit};w=60',
+            "RateLimit": f'"{rate_class}";r={left};t={reset_seconds}',
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(left),
+            "X-RateLimit-Reset": str(reset_seconds),
+        }
+        if lot.tokens <= 0:
+            wait_seconds = max(1, math.ceil(lot.blocked_until - time.monotonic()))
+            raise Problem(
+                429,
+                f"more than {limit} {rate_class} requests a minute",
+                headers={**headers, "Retry-After": str(wait_seconds)},
+            )
+        lot.tokens -= 1
+        return headers
+
+    async def _take(self, lot: Lot, bucket: str, limit: int) -> None:
+        parameters = {
+            "bucket": bucket, "limit": limit, "wanted": max(1, limit // LOTS_A_MINUTE),
+        }  # fmt: skip
+        rows = await self._database.call(TAKE, parameters, repeatable=False)
+        lot.tokens, lot.remaining, retry_after_ms = rows[0]
+        now = time.monotonic()
+        lot.until = now + LOT_SECONDS
+        lot.blocked_until = now + retry_after_ms / 1000
+
+
+class AddressLimit:
+    """Counts, in this process, the wrong keys of each address, and the rest of its network for
+    IPv6. A caller with a valid key never counts here."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def check(self, address: str) -> None:
+        """Raises Problem 429 if the address has used up its tries."""
+        self._tokens(address)
+
+    def spend(self, address: str) -> None:
+        """Counts a wrong key. Raises Problem 429 instead of the answer it would have had."""
+        tokens = self._tokens(address)
+        if len(self._buckets) >= REMEMBERED:
+            self._buckets.clear()
+        self._buckets[_network(address)] = (tokens - 1, time.monotonic())
+
+    def _tokens(self, address: str) -> float:
+        tokens, at = self._buckets.get(_network(address), (float(self._per_minute), 0.0))
+        rate = self._per_minute / 60
+        tokens = min(self._per_minute, tokens + (time.monotonic() - at) * rate)
+        if tokens < 1:
+            raise Problem(
+                429,
+                f"more than {self._per_minute} requests a minute without a valid key",
+                headers={"Retry-After": str(math.ceil((1 - tokens) / rate))},
+            )
+        return tokens
+
+
+def _network(address: str) -> str:
+    """An IPv6 network of 64 bits belongs to one customer; an IPv4 address counts by itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4 or (mapped := parsed.ipv4_mapped):
+        return str(parsed if parsed.version == 4 else mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

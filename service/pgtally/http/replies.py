@@ -1,0 +1,106 @@
+"""Responses: JSON, lists also as CSV or NDJSON, pages with a link to the next, problems."""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import psycopg
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from pgtally.formats import CSV, JSON, NDJSON, csv_lines, encode, lines
+from pgtally.http.operation import Operation, ProblemBody, operation_of
+from pgtally.http.passage import passage_of
+from pgtally.problems import FieldError, Problem, log, of_database_error
+
+
+def respond(body: object, status: int = 200) -> Response[Any]:
+    """A JSON response. Handlers annotate the type of the body, for the documentation."""
+    return Response(encode(body), status_code=status, media_type=JSON)
+
+
+def respond_list(
+    request: Request[Any, Any, Any],
+    rows: Sequence[msgspec.Struct],
+    shape: type[msgspec.Struct],
+    body: object = None,
+) -> Response[Any]:
+    """A list in the form that Accept asks for: JSON, CSV or NDJSON. `body` is what JSON holds where
+    that is more than the list."""
+    wanted = request.accept.best_match([JSON, CSV, NDJSON], default=JSON)
+    if wanted == CSV:
+        content, media_type = csv_lines(rows, shape), f"{CSV}; charset=utf-8; header=present"
+    elif wanted == NDJSON:
+        content, media_type = lines(rows), NDJSON
+    else:
+        content, media_type = encode(rows if body is None else body), JSON
+    return Response(content, media_type=media_type, headers={"Vary": "Accept"})
+
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def respond_page(
+    request: Request[Any, Any, Any],
+    rows: list[Row],
+    page: type[msgspec.Struct],
+    limit: int,
+    parameter: str,
+    cursor: Callable[[Row], Any],
+) -> Response[Any]:
+    """A page of rows as page(rows, next): a full one is followed by another, which begins at the
+    cursor of its last row. The next page's address is in a header too: CSV and NDJSON have no
+    other place."""
+    following = cursor(rows[-1]) if len(rows) == limit else None
+    shape = type(rows[0]) if rows else msgspec.Struct
+    response = respond_list(request, rows, shape, page(rows, following))
+    if following is not None:
+        kept = [(k, v) for k, v in request.query_params.multi_items() if k != parameter]
+        query = urlencode([*kept, (parameter, following)])
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return response
+
+
+def encode_problem(problem: Problem, scope: Any) -> bytes:
+    """The body of the response for a problem, as the door of this request says it."""
+    operation = operation_of(scope)
+    body = ProblemBody(
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        instance=f"urn:request:{passage_of(scope).request_id}",
+        errors=[_placed(error, operation) for error in problem.errors],
+    )
+    return msgspec.json.encode(operation.door.problem_body(body))
+
+
+def _placed(error: FieldError, operation: Operation) -> FieldError:
+    """The error with the client's name for the place that SQL named."""
+    if error.argument is None:
+        return error
+    place = operation.place(error.argument)
+    return FieldError(error.detail, place.pointer, place.parameter, error.index)
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The handler of every exception."""
+    if isinstance(error, Problem):
+        problem = error
+    elif isinstance(error, psycopg.Error):
+        problem = of_database_error(error)
+    elif isinstance(error, HTTPException):
+        headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
+        text = {404: "no such resource", 405: "method not allowed"}.get(error.status_code)
+        detail = text or error.detail or HTTPStatus(error.status_code).phrase
+        problem = Problem(error.status_code, detail, headers=headers)
+    else:
+        log.error("unexpected error", exc_info=error)
+        problem = Problem(500, "an unexpected error; it has been logged")
+    return Response(
+        encode_problem(problem, request.scope),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=problem.headers,
+    )

@@ -1,0 +1,90 @@
+"""Single events: concurrent requests share a transaction, and so a commit.
+
+A flush starts as soon as the last one has ended, with whatever has come meanwhile; there is no
+timer, so a lone request waits for nobody. Only a flush that waits for a lock is overtaken.
+"""
+
+import asyncio
+from uuid import UUID
+
+import msgspec
+
+from pgtally.database import Database
+from pgtally.ingest.events import Batch
+from pgtally.ingest.store import INGEST_EACH
+from pgtally.metrics import FLUSH
+from pgtally.problems import log, problem_of
+from pgtally.vocabulary import EVENT_COLUMNS
+
+MAX_EVENTS = 500
+MAX_FLUSHES = 3
+OVERTAKE_SECONDS = 0.05
+
+
+class Waiting(msgspec.Struct):
+    """An event that waits to be stored, and who waits for it."""
+
+    tenant: UUID
+    event: Batch
+    stored: asyncio.Future[bool]
+
+
+class GroupCommit:
+    """Stores single events of concurrent requests together."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._waiting: list[Waiting] = []
+        self._flushes: set[asyncio.Task[None]] = set()
+
+    async def store(self, tenant: UUID, event: Batch) -> bool:
+        """Stores a batch of one; true when it was new. Returns after the commit. Raises Problem,
+        or what Database.call raises."""
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(tenant, event, stored))
+        if not self._flushes:
+            self._start()
+        return await stored
+
+    async def drain(self) -> None:
+        """Waits until all that has come is stored or refused."""
+        while self._flushes:
+            await asyncio.wait(self._flushes)
+
+    def _start(self) -> None:
+        if self._waiting and len(self._flushes) < MAX_FLUSHES:
+            taken = self._waiting[:MAX_EVENTS]
+            del self._waiting[:MAX_EVENTS]
+            flush = asyncio.create_task(self._flush(taken))
+            self._flushes.add(flush)
+            flush.add_done_callback(self._ended)
+            asyncio.get_running_loop().call_later(OVERTAKE_SECONDS, self._start)
+
+    def _ended(self, flush: asyncio.Task[None]) -> None:
+        self._flushes.discard(flush)
+        if not self._flushes:
+            self._start()
+
+    async def _flush(self, taken: list[Waiting]) -> None:
+        arguments: dict[str, object] = {
+            name: [getattr(one.event, name)[0] for one in taken] for name in EVENT_COLUMNS
+        }
+        arguments["tenant"] = [one.tenant for one in taken]
+        FLUSH.observe(len(taken))
+        try:
+            rows = await self.database.call(INGEST_EACH, arguments)
+        except Exception as error:
+            for one in taken:
+                if not one.stored.done():
+                    one.stored.set_exception(error)
+            return
+        for one, (accepted, state, message, detail) in zip(taken, rows, strict=True):
+            if one.stored.done():
+                continue
+            if state is None:
+                one.stored.set_result(accepted)
+            else:
+                problem = problem_of(state, message, detail)
+                if problem.status == 500:
+                    log.error("unexpected database error %s: %s", state, message)
+                one.stored.set_exception(problem)

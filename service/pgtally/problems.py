@@ -1,0 +1,107 @@
+"""What goes wrong, as RFC 9457 problem details: one shape, over HTTP and for the command line."""
+
+import logging
+import re
+
+import msgspec
+import psycopg
+import psycopg_pool
+
+log = logging.getLogger("pgtally")
+
+# SQLSTATEs that are not our own TYnnn but still mean something to a client.
+STATUS_OF_SQLSTATE = {
+    "22003": 400,  # a number out of range
+    "22007": 400,  # a malformed time
+    "22008": 400,  # a time out of range
+    "22021": 400,  # a byte sequence that is not UTF-8
+    "22P02": 400,  # text that does not parse
+    "22P05": 400,  # a character that cannot be stored
+    "23514": 400,  # a table constraint
+    "40001": 503,
+    "40P01": 503,
+    "53300": 503,  # too many connections
+    "55P03": 503,  # lock not available
+    "57014": 503,  # statement timeout
+}
+
+
+class FieldError(msgspec.Struct, omit_defaults=True):
+    """One thing that is wrong: where (JSON pointer or parameter) and what. `argument` is what SQL
+    calls the place; over HTTP it becomes one of the others."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+    index: int | None = None
+    argument: str | None = None
+
+
+class Problem(Exception):
+    """Ends a request with this problem."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: list[FieldError] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors or []
+        self.headers = headers or {}
+
+
+def unavailable(detail: str = "the database is not available") -> Problem:
+    """503; the request was not carried out and may be repeated."""
+    return Problem(503, detail, headers={"Retry-After": "1"})
+
+
+def of_database_error(error: psycopg.Error) -> Problem:
+    """Turns an error of the database into a problem. Only our own TYnnn texts reach the client."""
+    if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.TooManyRequests):
+        return unavailable()
+    diag = error.diag
+    problem = problem_of(
+        error.sqlstate or "", diag.message_primary, diag.message_detail, diag.message_hint,
+        diag.column_name,
+    )  # fmt: skip
+    if problem.status == 500:
+        if isinstance(error, psycopg.OperationalError):
+            return unavailable()
+        log.error("unexpected database error %s", error.sqlstate, exc_info=error)
+    return problem
+
+
+def problem_of(
+    state: str, message: str | None, detail: str | None, hint: str | None = None,
+    argument: str | None = None,
+) -> Problem:  # fmt: skip
+    """The problem that a SQLSTATE and its texts mean; 500 if they mean nothing to a client."""
+    if state.startswith("TY"):
+        errors = []
+        if detail and detail.startswith("["):
+            errors = msgspec.json.decode(detail, type=list[FieldError])
+        elif argument:
+            errors = [FieldError(message or "", argument=argument)]
+        return Problem(int(state[2:]), ". ".join(filter(None, [message, hint])), errors)
+    status = STATUS_OF_SQLSTATE.get(state)
+    if status == 400:
+        return Problem(400, "a value is malformed or out of range")
+    if status == 503:
+        return unavailable("the database is too busy")
+    return Problem(500, "an unexpected error; it has been logged")
+
+
+def of_decode_error(error: Exception) -> FieldError:
+    """What msgspec says of a text that is not what was expected, with its JSON pointer."""
+    detail, _, path = str(error).partition(" - at `")
+    pointer = re.sub(r"\.([^.\[]+)", r"/\1", path.rstrip("`").removeprefix("$"))
+    field = re.search(r"(?:unknown field|required field) `([^`]+)`", detail)
+    if field:
+        pointer += "/" + field[1].replace("~", "~0").replace("/", "~1")
+    if not detail.startswith("JSON"):
+        detail = detail[:1].lower() + detail[1:]
+    return FieldError(detail, pointer=re.sub(r"\[(\d+)\]", r"/\1", pointer))

@@ -1,0 +1,25 @@
+"""The words that HTTP, the command line and SQL share. Each is said once here and once in SQL; a
+test compares the two."""
+
+from typing import Literal, get_args
+
+Scope = Literal["ingest", "read", "admin"]
+RateClass = Literal["ingest", "bulk", "analytics", "summaries", "tenants"]
+Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
+PeriodType = Literal["day", "week", "month"]
+Interval = Literal["hour", "day", "week", "month"]
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+RATE_CLASSES: tuple[RateClass, ...] = get_args(RateClass)
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+# The columns of an event as arguments of the ingest functions, and their types.
+EVENT_COLUMNS = {
+    "occurred_at": "timestamptz",
+    "event_id": "uuid",
+    "event_type": "text",
+    "value": "numeric",
+    "actor_id": "text",
+    "session_id": "text",
+    "data": "jsonb",
+}

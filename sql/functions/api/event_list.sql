@@ -1,0 +1,57 @@
+-- Raw events of a range, newest first, one page: those before p_before_at and p_before_id, the last
+-- of the page before. Filters as in event_count. Cost: a backward scan of the primary key until the
+-- page is full; with a rare filter, of much of the range.
+create function api.event_list(
+  p_tenant uuid,
+  p_from text default '-infinity',
+  p_to text default 'infinity',
+  p_types text[] default '{}',
+  p_filters jsonb default '[]',
+  p_actor text default '',
+  p_time_zone text default '',
+  p_before_at timestamptz default 'infinity',
+  p_before_id uuid default 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  p_limit integer default 100
+)
+returns table (
+  event_id uuid, event_type text, occurred_at timestamptz, received_at timestamptz, actor_id text,
+  session_id text, value numeric, data jsonb
+)
+language plpgsql stable strict security definer
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_tenant tally.tenant_context := tally.tenant_set_current(p_tenant);
+  v_filter jsonpath := case when p_filters <> '[]' then tally.filter_path(p_filters) end;
+  v_zone text := tally.query_zone(v_tenant, p_time_zone);
+  v_from timestamptz := tally.range_end(p_from, v_zone, 'p_from');
+  v_to timestamptz := tally.range_end(p_to, v_zone, 'p_to');
+begin
+  if p_limit not between 1 and 10000 then
+    raise exception using errcode = 'TY400', column = 'p_limit', message = 'limit is 1 to 10,000';
+  end if;
+  select * into v_from, v_to from tally.check_query(v_tenant, v_from, v_to, 'count');
+  v_from := greatest(v_from, v_tenant.events_kept_from);
+  return query
+  select
+    e.event_id, e.event_type, e.occurred_at, e.received_at, e.actor_id, e.session_id, e.value, e.data
+  from tally.events as e
+  where e.tenant_id = p_tenant
+    and e.occurred_at >= v_from
+    and e.occurred_at < v_to
+    and e.occurred_at <= p_before_at
+    and (e.occurred_at, e.event_id) < (p_before_at, p_before_id)
+    and (p_types = '{}' or e.event_type = any (p_types))
+    and (v_filter is null or e.data @@ v_filter)
+    and (p_actor = '' or e.actor_id = p_actor)
+  order by e.occurred_at desc, e.event_id desc
+  limit p_limit;
+  perform tally.check_partition_version();
+end
+$$;
+alter function api.event_list owner to tally_tenant;
+revoke all on function api.event_list from public;
+grant execute on function api.event_list to tally_service, tally_owner;
+comment on function api.event_list is
+  'Up to p_limit raw events of a range before a given one, newest first, by types, filters on data and actor. TY400 for bad arguments.';

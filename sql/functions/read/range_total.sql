@@ -1,0 +1,35 @@
+-- One measure of a range, and the range that it holds for where retention made it wider.
+create function tally.range_total(
+  p_tenant tally.tenant_context,
+  p_from timestamptz,
+  p_to timestamptz,
+  p_types text[],
+  p_measure text,
+  p_filters jsonb,
+  p_actor text,
+  out total numeric, out resolved_from timestamptz, out resolved_to timestamptz
+)
+language plpgsql stable strict
+set search_path = ''
+as $$
+declare
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  select * into v_from, v_to from tally.check_query(p_tenant, p_from, p_to, p_measure);
+  select
+    tally.measure(
+      p_measure, sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum),
+      min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors))
+  into total
+  from tally.event_totals(
+    p_tenant, array[v_from, v_to], 'month', p_types, false, p_measure, p_filters, p_actor) as t;
+  resolved_from := case when v_from <> p_from then v_from end;
+  resolved_to := case when isfinite(v_to) and v_to <> p_to then v_to end;
+end
+$$;
+alter function tally.range_total owner to tally_owner;
+revoke all on function tally.range_total from public;
+grant execute on function tally.range_total to tally_tenant;
+comment on function tally.range_total is
+  'One measure of the events of a half-open range, and the range that was answered where it is wider than asked.';
