@@ -312,7 +312,7 @@ def config() -> OpenAPIConfig:
         title="pgtally",
         version="1",
         description="Multi-tenant event analytics: exact, live summaries in PostgreSQL.",
-        openapi_router=Router("/schema", route_handlers=[], opt=opt(OPEN)),
+        openapi_router=Router("/schema", route_handlers=[], opt=opt(OPEN), include_in_schema=False),
         use_handler_docstrings=True,
         render_plugins=[Page(path="/"), Document(path="/openapi.json")],
     )
