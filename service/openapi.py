@@ -7,6 +7,7 @@ so their Structs are added here. The page and its script are served from this pr
 import base64
 import hashlib
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -83,6 +84,14 @@ REVALIDATION = {
     "Cache-Control": _header("no-cache: a final figure can be reopened, so ask again."),
 }
 LINK = {"Link": _header('The address of the next page, rel="next".')}
+RESOLVED = {
+    "Resolved-From": _header("Where retention made the range begin earlier than asked."),
+    "Resolved-To": _header("Where retention made the range end later than asked."),
+}
+CHALLENGE = {"WWW-Authenticate": _header("Bearer: how to send the key.")}
+HEADERS = {
+    **EVERYWHERE, **LIMITS, **RETRY, **OPTIONS, **REVALIDATION, **LINK, **RESOLVED, **CHALLENGE,
+}  # fmt: skip
 REQUEST_HEADERS = [
     {
         "name": "Idempotency-Key",
@@ -142,6 +151,11 @@ BODY_EXAMPLES: dict[str, Any] = {
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
 
 
+def _named(names: Iterable[str]) -> dict[str, Any]:
+    """These headers, each described once, among the components."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
 def _schemas(structs: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     references, components = msgspec.json.schema_components(structs, ref_template=REF)
     return list(references), components
@@ -197,13 +211,13 @@ def _success(operation: dict[str, Any], handler: Any, schemas: dict[str, Any]) -
     (status,) = [code for code in operation["responses"] if code.startswith("2")]
     success = operation["responses"][status]
     success["description"] = SUCCESSES[status]
-    headers = dict(EVERYWHERE)
-    if not opt.get("public"):
-        headers |= LIMITS
-    for name, more in (("request", OPTIONS), ("revalidated", REVALIDATION), ("pages", LINK)):
+    headers = [*EVERYWHERE, *([] if opt.get("public") else LIMITS)]
+    for name, more in (
+        ("request", OPTIONS), ("revalidated", REVALIDATION), ("pages", LINK), ("range", RESOLVED),
+    ):  # fmt: skip
         if opt.get(name):
-            headers |= more
-    success["headers"] = headers
+            headers += more
+    success["headers"] = _named(headers)
     returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
     if returned and returned[0] is not Any:
         (schema,), defined = _schemas([returned[0]])
@@ -213,7 +227,10 @@ def _success(operation: dict[str, Any], handler: Any, schemas: dict[str, Any]) -
             for media_type in (json.CSV, json.NDJSON):
                 success["content"][media_type] = {"schema": {"type": "string"}}
     for other, description in opt.get("also", {}).items():
-        operation["responses"][str(other)] = {**success, "description": description}
+        more = _named(RETRY) if other == 503 else {}
+        operation["responses"][str(other)] = {
+            **success, "description": description, "headers": {**success["headers"], **more},
+        }  # fmt: skip
         if other == 304:
             del operation["responses"]["304"]["content"]
 
@@ -252,9 +269,11 @@ def _operation(
         operation["parameters"] = [*operation.get("parameters", []), *REQUEST_HEADERS]
         statuses.add(422)
     for status in sorted(statuses - set(opt.get("also", {}))):
+        headers = [*EVERYWHERE, *([] if opt.get("public") else LIMITS)]
+        headers += {401: CHALLENGE, 429: RETRY, 503: RETRY}.get(status, ())
         operation["responses"][str(status)] = {
             "description": ERRORS[status],
-            "headers": {**EVERYWHERE, **(RETRY if status in (429, 503) else {})},
+            "headers": _named(headers),
             "content": {"application/problem+json": {"schema": problem}},
         }
 
@@ -276,6 +295,7 @@ def document(app: Litestar) -> dict[str, Any]:
                 if method.lower() in operations:
                     _operation(operations[method.lower()], handler, schemas, problem)
     components["schemas"] = schemas
+    components["headers"] = HEADERS
     generated["paths"] = dict(sorted(generated["paths"].items()))
     return generated
 

@@ -366,11 +366,13 @@ async def count_events(request: Request[Any, Any, State], db: Database) -> Respo
 
 @get(
     "/analytics/events/by-type",
-    opt={"scope": "read", "rate": "analytics", "query": RangeQuery, "list": True},
+    opt={
+        "scope": "read", "rate": "analytics", "query": RangeQuery, "list": True, "range": True,
+    },
     operation_id="countEventsByType",
     summary="One figure for each event type, largest first",
     tags=["Analytics"],
-)
+)  # fmt: skip
 async def events_by_type(
     request: Request[Any, Any, State], db: Database
 ) -> Response[list[TypeTotal]]:
@@ -384,11 +386,13 @@ async def events_by_type(
 
 @get(
     "/analytics/events/timeline",
-    opt={"scope": "read", "rate": "analytics", "query": TimelineQuery, "list": True},
+    opt={
+        "scope": "read", "rate": "analytics", "query": TimelineQuery, "list": True, "range": True,
+    },
     operation_id="eventTimeline",
     summary="One figure for each hour, day, week or month",
     tags=["Analytics"],
-)
+)  # fmt: skip
 async def event_timeline(
     request: Request[Any, Any, State], db: Database
 ) -> Response[list[TimelineTotal]]:
