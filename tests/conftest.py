@@ -22,6 +22,7 @@ from pytest_postgresql import factories
 
 from service.cluster import Cluster, free_port
 from service.migrate import migrate
+from tests.documented import check_every_answer
 
 Connection = psycopg.Connection[Any]
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,6 +183,14 @@ def running_service(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def documented_answers() -> Iterator[None]:
+    """Whatever a test asks for, the answer is as the OpenAPI document says."""
+    with pytest.MonkeyPatch.context() as patch:
+        check_every_answer(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
