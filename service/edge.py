@@ -35,7 +35,8 @@ def address_of(scope: Scope) -> str:
 
 
 class Edge:
-    """Wraps the application. scope["state"]["headers"] are added to the response."""
+    """Wraps the application. scope["state"]["headers"] are added to the response; those in
+    scope["state"]["closing"] are called when it has ended, however that was."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -50,7 +51,7 @@ class Edge:
         request_id = secrets.token_hex(8)
         REQUEST_ID.set(request_id)
         added = {"X-Request-Id": request_id}
-        scope["state"] = {"request_id": request_id, "headers": added}
+        scope["state"] = {"request_id": request_id, "headers": added, "closing": []}
         begun = ended = reading = False
         status = 0
 
@@ -110,6 +111,8 @@ class Edge:
             await _send_problem(problem, scope, send_on)
         finally:
             self._tell(scope, status, time.perf_counter() - started)
+            for close in scope["state"]["closing"]:
+                await close()
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         """Counts the request, and writes its line; never its query, which may name actors."""

@@ -1,6 +1,6 @@
 """GET /events, a page at a time, and GET /events/export."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -187,10 +187,13 @@ async def export_events(request: Request[Any, Any, State], db: Database) -> Stre
     }
     # A wrong argument has to be found before the response begins.
     await db.read(caller.tenant, PAGE, {**parameters, "limit": 1})
-    return Stream(_export(db, parameters), media_type=json.NDJSON)
+    export = _export(db, parameters)
+    # Cut off, it would hold its connection until the garbage collector comes by.
+    request.scope["state"]["closing"].append(export.aclose)
+    return Stream(export, media_type=json.NDJSON)
 
 
-async def _export(db: Database, parameters: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _export(db: Database, parameters: dict[str, Any]) -> AsyncGenerator[bytes, None]:
     async with (
         db.reader(parameters["tenant"]),
         db.pool.connection() as connection,
