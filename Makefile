@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test check docs lock soak bench audit remove
+.PHONY: run test demo-test check docs lock soak mutants bench audit remove
 
 run:
 	@sh service/bootstrap.sh run
@@ -29,6 +29,12 @@ docs:
 soak:
 	@sh service/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak
+
+# Deliberate errors, one at a time in a copy of the tree, each of which the tests named with it have
+# to catch: ten minutes. `make mutants only="fold rotating"` tries those whose names hold a word.
+mutants:
+	@sh service/bootstrap.sh test
+	@.venv/bin/python -m tests.mutants $(only)
 
 # Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
 bench:

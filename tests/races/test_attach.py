@@ -35,7 +35,10 @@ def test_a_batch_that_waits_for_a_new_partition_is_stored_there(db, dsn, new_ten
         ingest(writer, tenant, [Event(AT - timedelta(days=30), UUID(int=1), "a")])
         with psycopg.connect(dsn) as maker:
             make(maker, AT)
-            batch = [Event(AT, UUID(int=2), "a", 5), Event(AT - timedelta(days=30), UUID(int=3), "a")]
+            batch = [
+                Event(AT, UUID(int=2), "a", 5),
+                Event(AT - timedelta(days=30), UUID(int=3), "a"),
+            ]
             stored = pool.submit(ingest, writer, tenant, batch)
             wait_for(lambda: blocked(db, writer.info.backend_pid))
         assert stored.result() == (2, 0)
