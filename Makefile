@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test check docs lock soak bench audit remove
+.PHONY: run test demo-test check docs lock soak mutants bench audit remove
 
 run:
 	@sh service/pgtally/dev/bootstrap.sh run
@@ -20,6 +20,8 @@ check:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/squawk migrations/*.sql
+	.venv/bin/hadolint docker/*.Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 # Writes docs/reference-*.md from the code; a test finds stale ones.
 docs:
@@ -30,10 +32,16 @@ soak:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak
 
+# Deliberate errors, one at a time in a copy of the tree, each of which the tests named with it have
+# to catch: ten minutes. `make mutants only="fold rotating"` tries those whose names hold a word.
+mutants:
+	@sh service/pgtally/dev/bootstrap.sh test
+	@.venv/bin/python -m tests.mutants $(only)
+
 # Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
 bench:
 	@sh service/pgtally/dev/bootstrap.sh test
-	@.venv/bin/pgtally bench --output bench
+	@.venv/bin/python -m bench --output bench
 
 # Known vulnerabilities of the pinned packages. Needs the internet, so it is not part of `make check`.
 audit:

@@ -1,4 +1,4 @@
-"""The measurements in their order: what `pgtally bench` runs."""
+"""The measurements in their order: what `python -m bench` runs."""
 
 import logging
 from pathlib import Path
@@ -31,7 +31,7 @@ def run(dsn: str | None, size: Size, folder: Path) -> Path:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     with scratch_database(dsn) as scratch:
         with connect(scratch) as connection:
-            report = Report(folder, f"pgtally bench --size {size}", machine(connection))
+            report = Report(folder, f"python -m bench --size {size}", machine(connection))
         ingest.bulk(scratch, report, size == "quick")
         ingest.single(scratch, report, size == "quick")
         reads.flat(scratch, report, SIZES[size].years)

@@ -1,5 +1,7 @@
 # PostgreSQL with the two extensions that pgtally needs.
 FROM postgres:17-bookworm
+# Not pinned: the repository keeps only the newest version of each.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends postgresql-17-cron postgresql-17-hll \
  && rm -rf /var/lib/apt/lists/*

@@ -22,6 +22,8 @@ from pgtally.migrate import migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
+from tests.documented import check_every_answer
+
 Connection = psycopg.Connection[Any]
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_PASSWORD = "only-in-tests"
@@ -181,6 +183,14 @@ def running_service(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def documented_answers() -> Iterator[None]:
+    """Whatever a test asks for, the answer is as the OpenAPI document says."""
+    with pytest.MonkeyPatch.context() as patch:
+        check_every_answer(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -202,15 +202,6 @@ def test_administrative_acts_are_in_the_audit_log_and_no_secret_is(service, clie
     assert not any("ann" in row[3] or made["apiKey"][17:60] in row[3] for row in rows)
 
 
-def test_a_wrong_key_is_told_from_noise_without_asking_the_database(service, db):
-    stats = "select calls from pg_stat_user_functions where funcname = 'key_find'"
-    key = "pgt_0123456789ab_" + "0" * 64 + "abcdef"
-    for wrong in ("x", key, key[:-1], key + "0", "pgt_" + "é" * 20, "' or 1=1 --", "%s", ""):
-        headers = {"X-API-Key": wrong.encode()}
-        problem(httpx.get(service.url + COUNT, headers=headers), 401)
-    assert db.execute(stats).fetchall() in ([], db.execute(stats).fetchall())
-
-
 def test_another_secret_with_the_public_start_of_a_key_is_refused(service, client, db):
     made = make_key(client)["apiKey"]
     forged = db.execute(

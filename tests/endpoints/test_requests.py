@@ -379,15 +379,22 @@ def test_events_that_share_a_commit_succeed_and_fail_each_for_itself(service, cl
             return who.post("/events", json={"type": "a", "occurredAt": "2999-01-01T00:00:00Z"})
         return who.post("/events", json={"type": "a", "occurredAt": AT, "id": ids[n // 3]})
 
-    for _ in range(3):
+    for again in (False, True, True):
         with ThreadPoolExecutor(30) as pool:
             answers = list(pool.map(send, range(30)))
+        statuses = {}
         for n, answer in enumerate(answers):
             if n % 5 == 4:
                 assert problem(answer, 400)["errors"][0]["pointer"] == "/occurredAt"
                 assert "index" not in answer.json()["errors"][0]
             else:
-                assert answer.status_code in (200, 201), answer.text
+                assert answer.json()["duplicate"] == (answer.status_code == 200), answer.text
+                statuses.setdefault((n % 2, ids[n // 3]), []).append(answer.status_code)
+        assert len(statuses) == 18
+        # Of those who send one event at once, one has stored it; it is never new again.
+        for codes in statuses.values():
+            first = [200 if again else 201]
+            assert sorted(codes) == [200] * (len(codes) - 1) + first
     for who in (client, other):
         stored = "select count(*), count(distinct event_id) from tally.events where tenant_id = %s"
         count, distinct = db.execute(stored, (who.tenant_id,)).fetchone()

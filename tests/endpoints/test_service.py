@@ -213,7 +213,8 @@ def test_bytes_that_are_not_utf8_are_refused(client):
 
 
 def test_data_keeps_32_levels_and_every_digit(client, db):
-    data = '{"a":' * 31 + '{"n": 0.12345678901234567890123}' + "}" * 31
+    # With more brackets than levels, so that the levels are really counted.
+    data = '{"s": {}, "a":' * 31 + '{"n": 0.12345678901234567890123}' + "}" * 31
     assert client.post("/events", content='{"type": "x", "data": ' + data + "}").status_code == 201
     (stored,) = db.execute(
         "select data::text from tally.events where tenant_id = %s", (client.tenant_id,)

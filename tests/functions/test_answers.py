@@ -46,8 +46,10 @@ steps = st.one_of(
     st.tuples(st.just("finalize"), st.sampled_from(["day", "week", "month"])),
     st.just(("rebuild", None)),
 )
+# Where a range begins or ends: anywhere, or on a stored event, or a microsecond beside it.
+ends = st.none() | offsets | st.tuples(st.integers(0, 1000), st.sampled_from([-1, 0, 1]))
 questions = st.tuples(
-    st.none() | offsets, st.none() | offsets, st.sampled_from(MEASURES),
+    ends, ends, st.sampled_from(MEASURES),
     st.sampled_from([[], ["view"], ["sale", "view"], ["absent"]]),
     st.sampled_from([None, "bob", "nobody"]),
     st.sampled_from([None, ("n", "=", "5"), ("n", ">", "5"), ("s", "!=", "a"), ("n", "!=", "5"), ("s", "=", "b")]),
@@ -84,10 +86,17 @@ def insert(db, tenant: UUID, stored: dict, origin: datetime, drawn: list) -> Non
     assert ingest(db, tenant, batch) == (len(fresh), len(batch) - len(fresh))
 
 
+def instant(drawn, stored: dict, origin: datetime) -> datetime | None:
+    if isinstance(drawn, tuple):
+        number, beside = drawn
+        at = sorted(event.at for event in stored.values()) or [origin]
+        return at[number % len(at)] + timedelta(microseconds=beside)
+    return None if drawn is None else origin + timedelta(microseconds=drawn)
+
+
 def ask(db, tenant, zone, week_start, stored, origin, question) -> None:
     low, high, name, types, actor, condition, unit, asked_zone, by_type = question
-    start = None if low is None else origin + timedelta(microseconds=low)
-    end = None if high is None else origin + timedelta(microseconds=high)
+    start, end = instant(low, stored, origin), instant(high, stored, origin)
     if start and end and start > end:
         start, end = end, start
     chosen = [

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.soak
 
 def test_the_quick_bench_writes_its_results_and_leaves_no_database(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "pgtally", "bench", "--size", "quick", "--json", "--output", str(tmp_path)],
+        [sys.executable, "-m", "bench", "--size", "quick", "--json", "--output", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -149,7 +149,11 @@ async def count_events(request: Incoming, db: Db) -> Response[Total]:
 
 @get(
     "/analytics/events/by-type",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=MeasureQuery, list=True)),
+    opt=opt(
+        Operation(
+            scope="read", rate_class="analytics", query=MeasureQuery, list=True, resolves=True
+        )
+    ),
     operation_id="countEventsByType",
     summary="One figure for each event type, largest first",
     tags=["Analytics"],
@@ -164,7 +168,11 @@ async def events_by_type(request: Incoming, db: Db) -> Response[list[TypeTotal]]
 
 @get(
     "/analytics/events/timeline",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=TimelineQuery, list=True)),
+    opt=opt(
+        Operation(
+            scope="read", rate_class="analytics", query=TimelineQuery, list=True, resolves=True
+        )
+    ),
     operation_id="eventTimeline",
     summary="One figure for each hour, day, week or month",
     tags=["Analytics"],

@@ -1,6 +1,6 @@
 """GET /events, a page at a time, and GET /events/export."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from msgspec import Meta
 from pgtally import formats
 from pgtally.database import NAMED, Database
 from pgtally.http.operation import Operation, opt
-from pgtally.http.passage import Db, Incoming
+from pgtally.http.passage import Db, Incoming, passage_of
 from pgtally.http.query_string import EventQuery, RangeQuery, read_cursor, read_query
 from pgtally.http.replies import respond_page
 from pgtally.logs import REQUEST_ID
@@ -114,10 +114,13 @@ async def export_events(request: Incoming, db: Db) -> Stream:
     # A wrong argument has to be found before the response begins.
     await db.read(arguments["tenant"], PAGE, arguments)
     arguments |= {"limit": 1000, "request": REQUEST_ID.get()}
-    return Stream(_export(db, arguments), media_type=formats.NDJSON)
+    export = _export(db, arguments)
+    # Cut off, it would hold its connection until the garbage collector comes by.
+    passage_of(request.scope).closing.append(export.aclose)
+    return Stream(export, media_type=formats.NDJSON)
 
 
-async def _export(db: Database, arguments: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _export(db: Database, arguments: dict[str, Any]) -> AsyncGenerator[bytes, None]:
     async with (
         db.reader(arguments["tenant"]),
         db.pool.connection() as connection,

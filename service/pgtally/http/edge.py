@@ -39,7 +39,7 @@ def address_of(scope: Scope) -> str:
 
 
 class Edge:
-    """Wraps the application; makes the passage of each request."""
+    """Wraps the application; makes the passage of each request, and ends it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -111,6 +111,8 @@ class Edge:
             await _send_problem(problem, scope, send_on)
         finally:
             self._tell(scope, status, time.perf_counter() - started)
+            for close in passage_of(scope).closing:
+                await close()
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         """Counts the request, and writes its line; never its query, which may name actors."""

@@ -7,6 +7,7 @@ so their Structs are added here. The page and its script are served from this pr
 import base64
 import hashlib
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -84,6 +85,14 @@ REVALIDATION = {
     "Cache-Control": _header("no-cache: a final figure can be reopened, so ask again."),
 }
 LINK = {"Link": _header('The address of the next page, rel="next".')}
+RESOLVED = {
+    "Resolved-From": _header("Where retention made the range begin earlier than asked."),
+    "Resolved-To": _header("Where retention made the range end later than asked."),
+}
+CHALLENGE = {"WWW-Authenticate": _header("Bearer: how to send the key.")}
+HEADERS = {
+    **EVERYWHERE, **LIMITS, **RETRY, **OPTIONS, **REVALIDATION, **LINK, **RESOLVED, **CHALLENGE,
+}  # fmt: skip
 REQUEST_HEADERS = [
     {
         "name": "Idempotency-Key",
@@ -143,6 +152,11 @@ BODY_EXAMPLES: dict[str, Any] = {
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
 
 
+def _named(names: Iterable[str]) -> dict[str, Any]:
+    """These headers, each described once, among the components."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
 def _schemas(structs: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     references, components = msgspec.json.schema_components(structs, ref_template=REF)
     return list(references), components
@@ -199,16 +213,14 @@ def _success(
     (status,) = [code for code in operation["responses"] if code.startswith("2")]
     success = operation["responses"][status]
     success["description"] = SUCCESSES[status]
-    headers = dict(EVERYWHERE)
-    if not declared.public:
-        headers |= LIMITS
-    if declared.preferences:
-        headers |= OPTIONS
-    if declared.revalidated:
-        headers |= REVALIDATION
-    if declared.pages:
-        headers |= LINK
-    success["headers"] = headers
+    headers = [*EVERYWHERE, *([] if declared.public else LIMITS)]
+    for declares, more in (
+        (declared.preferences, OPTIONS), (declared.revalidated, REVALIDATION),
+        (declared.pages, LINK), (declared.resolves, RESOLVED),
+    ):  # fmt: skip
+        if declares:
+            headers += more
+    success["headers"] = _named(headers)
     returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
     if returned and returned[0] is not Any:
         (schema,), defined = _schemas([returned[0]])
@@ -218,7 +230,10 @@ def _success(
             for media_type in (CSV, NDJSON):
                 success["content"][media_type] = {"schema": {"type": "string"}}
     for other, description in declared.also.items():
-        operation["responses"][str(other)] = {**success, "description": description}
+        more = _named(RETRY) if other == 503 else {}
+        operation["responses"][str(other)] = {
+            **success, "description": description, "headers": {**success["headers"], **more},
+        }  # fmt: skip
         if other == 304:
             del operation["responses"]["304"]["content"]
 
@@ -255,9 +270,11 @@ def _operation(
         operation["parameters"] = [*operation.get("parameters", []), *REQUEST_HEADERS]
         statuses.add(422)
     for status in sorted(statuses - set(declared.also)):
+        headers = [*EVERYWHERE, *([] if declared.public else LIMITS)]
+        headers += {401: CHALLENGE, 429: RETRY, 503: RETRY}.get(status, ())
         operation["responses"][str(status)] = {
             "description": ERRORS[status],
-            "headers": {**EVERYWHERE, **(RETRY if status in (429, 503) else {})},
+            "headers": _named(headers),
             "content": {"application/problem+json": {"schema": problem}},
         }
 
@@ -279,6 +296,7 @@ def document(app: Litestar) -> dict[str, Any]:
                 if method.lower() in operations:
                     _operation(operations[method.lower()], handler, schemas, problem)
     components["schemas"] = schemas
+    components["headers"] = HEADERS
     generated["paths"] = dict(sorted(generated["paths"].items()))
     return generated
 

@@ -78,6 +78,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     list: bool = False
     pages: bool = False
     revalidated: bool = False
+    # Tells in headers where retention made the range wider than asked.
+    resolves: bool = False
     # Further answers: successes with what they mean, and errors.
     also: dict[int, str] = {}
     errors: tuple[int, ...] = ()

@@ -1,6 +1,7 @@
 """What a request carries on its way."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +45,8 @@ class Passage(msgspec.Struct):
     seconds: float
     caller: Caller | None = None
     key: str = ""
+    # Called when the response has ended, however that was.
+    closing: list[Callable[[], Awaitable[object]]] = []
 
     def extend(self) -> None:
         """Gives the request its whole time again."""

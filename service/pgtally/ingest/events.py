@@ -172,7 +172,7 @@ def data_problem(raw: bytes, max_bytes: int = MAX_DATA_BYTES) -> str | None:
 def is_storable(number: Decimal) -> bool:
     """Can this be the value of an event?"""
     return (
-        abs(number) < MAX_VALUE
+        number.copy_abs() < MAX_VALUE
         and number.adjusted() >= -MAX_DIGITS
         and len(number.as_tuple().digits) <= MAX_DIGITS
     )

@@ -77,8 +77,9 @@ begin
         end if;
         v_plain := false;
       when check_violation then
-        -- Without a name it is a partition's bound: the week got its own partition while this
-        -- insert waited to write to the default one. Now it will find it.
+        -- Without a name it is a partition's bound: while this insert waited to write to the default
+        -- partition, somebody attached one of its week by hand. Now it will find it. (Not
+        -- partition_create: it locks tally.events itself, so that we wait before we choose.)
         get stacked diagnostics v_constraint = constraint_name;
         if v_constraint <> '' then
           raise;

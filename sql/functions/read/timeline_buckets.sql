@@ -26,10 +26,6 @@ begin
         tally.day_start(on_day::date + 1, p_zone) - interval '1 microsecond',
         interval '1 hour') as hours (at)
     where hours.at < p_to and hours.at + interval '1 hour' > p_from;
-    -- The last hour of a day may be shorter, so the first one kept may end at or before the range.
-    if cardinality(starts) > 1 and starts[2] <= p_from then
-      starts := starts[2:];
-    end if;
   else
     select array_agg(distinct days.at order by days.at) into starts
     from (

@@ -1,0 +1,159 @@
+"""The limits and caches of one process, by a clock that moves when the test says so, and a database
+that counts how often it is asked."""
+
+import asyncio
+import hashlib
+from uuid import uuid4
+
+import httpx
+import pytest
+from pgtally.http import authentication, rate_limit
+from pgtally.http.authentication import Authentication
+from pgtally.http.passage import Caller
+from pgtally.http.rate_limit import AddressLimit, RateLimit
+from pgtally.problems import Problem
+from pgtally.settings import Settings
+
+from tests.conftest import running_service
+from tests.endpoints.test_service import COUNT, problem
+
+ADDRESS = "192.0.2.1"
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+class Database:
+    """Gives the same answer each time."""
+
+    def __init__(self, *rows):
+        self.rows = list(rows)
+        self.asked = 0
+
+    async def call(self, *_, **__):
+        self.asked += 1
+        return self.rows
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (authentication, rate_limit):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def refused(call, *arguments):
+    """The status and the seconds to wait of a refusal; None where there is none."""
+    try:
+        found = call(*arguments)
+        if asyncio.iscoroutine(found):
+            asyncio.run(found)
+    except Problem as refusal:
+        return refusal.status, refusal.headers.get("Retry-After")
+    return None
+
+
+# Lots
+
+
+def limited(*row):
+    """A rate limit of 100 a minute, so of lots of 5, and a caller."""
+    database = Database(row)
+    limit = RateLimit(database, Settings(dsn="", analytics_per_minute=100))
+    caller = Caller(uuid4(), uuid4(), ["read"], {}, {})
+    return database, lambda: refused(limit.spend, caller, "analytics")
+
+
+def test_a_lot_is_spent_without_asking_again_and_not_beyond_its_tokens(clock):
+    database, spend = limited(5, 60, 0)
+    assert [spend() for _ in range(5)] == [None] * 5
+    assert database.asked == 1
+    spend()
+    assert database.asked == 2
+
+
+def test_what_is_left_of_a_lot_after_two_seconds_is_lost(clock):
+    database, spend = limited(5, 60, 0)
+    spend()
+    clock.now += 1.9
+    spend()
+    assert database.asked == 1
+    clock.now += 0.2
+    spend()
+    assert database.asked == 2
+
+
+def test_a_refusal_holds_without_asking_until_the_next_token_is_there(clock):
+    database, spend = limited(0, 0, 3000)
+    assert spend() == (429, "3")
+    clock.now += 2.9
+    assert spend() == (429, "1")
+    assert database.asked == 1
+    clock.now += 0.2
+    database.rows = [(1, 0, 0)]
+    assert spend() is None
+    assert database.asked == 2
+
+
+# Addresses
+
+
+def test_an_address_has_its_tries_back_one_by_one_and_saves_up_no_more(clock):
+    addresses = AddressLimit(5)
+    for wait_seconds, tries in ((0, 5), (13, 1), (25, 2), (3600, 5)):
+        clock.now += wait_seconds
+        assert [refused(addresses.spend, ADDRESS) for _ in range(tries)] == [None] * tries
+        assert refused(addresses.spend, ADDRESS)[0] == 429
+        assert refused(addresses.check, ADDRESS)[0] == 429
+        assert refused(addresses.check, "192.0.2.2") is None
+
+
+# Keys
+
+
+def key(checksum=None):
+    text = "pgt_0123456789ab_" + "0" * 64
+    return text + (hashlib.sha256(text.encode()).hexdigest()[:6] if checksum is None else checksum)
+
+
+NOISE = [
+    "", "x", "pgt_", key("abcdef"), key()[:-1], key() + "0", key().upper(), "pgt_" + "é" * 20,
+    "' or 1=1 --", "%s",
+]  # fmt: skip
+
+
+def test_noise_and_a_wrong_checksum_are_refused_without_asking_the_database(clock):
+    database = Database()
+    found = Authentication(database, AddressLimit(1000), 1.0)
+    for wrong in NOISE:
+        assert refused(found.find, wrong, ADDRESS) == (401, None), wrong
+    assert database.asked == 0
+    assert refused(found.find, key(), ADDRESS) == (401, None)
+    assert database.asked == 1
+
+
+def test_the_same_over_http_while_the_database_is_away():
+    with running_service("host=127.0.0.1 port=1 user=nobody dbname=nowhere") as (url, _):
+        for wrong in NOISE[1:]:
+            problem(httpx.get(url + COUNT, headers={"X-API-Key": wrong.encode()}), 401)
+        problem(httpx.get(url + COUNT, headers={"X-API-Key": key()}), 503)
+
+
+def test_a_key_is_remembered_for_the_seconds_set_and_no_longer(clock):
+    row = (uuid4(), uuid4(), ["read"], {}, {})
+    database = Database((hashlib.sha256(key().encode()).digest(), *row))
+    found = Authentication(database, AddressLimit(5), 1.0)
+    for wait_seconds, asked in ((0, 1), (0.9, 1), (0.2, 2)):
+        clock.now += wait_seconds
+        assert asyncio.run(found.find(key(), ADDRESS)) == Caller(*row)
+        assert database.asked == asked
+    database.rows = []
+    clock.now += 0.9
+    assert refused(found.find, key(), ADDRESS) is None
+    clock.now += 0.2
+    assert refused(found.find, key(), ADDRESS) == (401, None)

@@ -1,0 +1,67 @@
+"""The tree itself: modules that import each other in one direction, and SQL files named after what
+they make."""
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pgtally
+from tests.conftest import ROOT
+
+PACKAGE = Path(pgtally.__file__).parent
+
+
+def module_of(path):
+    parts = ("pgtally", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports():
+    """module -> the modules of ours that it imports, also inside functions and for types only."""
+    known = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    found = {}
+    for name, path in known.items():
+        wanted = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                wanted |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for one in node.names:
+                    inner = f"{node.module}.{one.name}"
+                    wanted.add(inner if inner in known else node.module)
+        found[name] = {one for one in wanted if one in known} - {name}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert list(TopologicalSorter(imports()).static_order())
+
+
+def test_no_core_module_knows_a_door_by_name():
+    text = {
+        path: path.read_text().lower()
+        for path in PACKAGE.rglob("*.py")
+        if path.parent.name in ("http", "pgtally") and path.name not in ("app.py", "openapi.py")
+    }
+    assert [path.name for path, code in text.items() if "segment" in code] == []
+
+
+def test_the_service_does_not_need_the_command_line_or_the_demo():
+    found = imports()
+    seen, todo = set(), ["pgtally.app"]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += found[module]
+    assert not {module for module in seen if module.startswith(("pgtally.cli", "pgtally.dev"))}
+
+
+def test_a_sql_file_is_named_after_the_function_that_it_makes():
+    for path in (ROOT / "sql/functions").rglob("*.sql"):
+        made = re.findall(
+            r"^create (?:function|procedure) (api|tally)\.(\w+)", path.read_text(), re.M
+        )
+        assert [name for _, name in made] == [path.stem], path
+        assert (made[0][0] == "api") == (path.parent.name == "api"), path
