@@ -17,7 +17,7 @@ from litestar.types import ASGIApp
 from pgtally import app, settings
 from pgtally.database import Database
 from pgtally.http import edge
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import caller_of
 from pgtally.http.replies import respond
 from pgtally.ingest.events import Batch
@@ -51,7 +51,7 @@ def nothing() -> ASGIApp:
     return app.from_environment()
 
 
-@get("/select-1", opt=opt(Operation(scope="read", rate_class="analytics")))
+@get("/select-1", operation=Operation(scope="read", rate_class="analytics"))
 async def select_1(request: Request[Any, Any, Any], db: NamedDependency[Database]) -> Response[Any]:
     tenant = caller_of(request).tenant
     return respond({"total": (await db.read(tenant, "select 1", {}))[0][0]})

@@ -12,7 +12,7 @@ with live as (
     d.tenant_id, p.period_type::"char",
     tally.period_start(d.quarter_hour, p.period_type, t.time_zone, t.week_start), d.event_type,
     d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
-    tally.hashes_hll(d.actor_hashes), null, null
+    tally.hashes_hll(d.actor_hashes), null::timestamptz as final_at, null::integer as revision
   from tally.summary_deltas as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
   cross join (values ('quarter_hour'), ('day'), ('week'), ('month')) as p (period_type)

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from pgtally import __version__
 from pgtally.dev.cluster import free_port
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from tests.conftest import ROOT, SERVICE_PASSWORD, wait_for
 
 
@@ -138,14 +138,12 @@ def test_jobs_run_on_their_schedule_without_pg_cron(installed, dsn, db, new_tena
         ("0 3 * * *", "call tally.verify_recent()"),
     }
     tenant = new_tenant()
-    db.execute("select * from api.events_ingest_json(%s, '[{\"type\": \"a\"}]')", (tenant,))
+    db.execute('select * from api.events_ingest_json(%s, \'[{"type": "a"}]\')', (tenant,))
     # Whatever is left of this minute, and the fold.
     seconds = 60 - time.time() % 60 + 20
     process = subprocess.Popen([installed, "jobs", "--dsn", dsn], stderr=subprocess.PIPE)
     try:
-        wait_for(
-            lambda: db.execute("select from tally.summary_deltas").fetchone() is None, seconds
-        )
+        wait_for(lambda: db.execute("select from tally.summary_deltas").fetchone() is None, seconds)
     finally:
         process.terminate()
         process.wait(20)

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pgtally
+
 from tests.conftest import ROOT
 
 PACKAGE = Path(pgtally.__file__).parent

@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
-
-from bench.setup import scratch_database
 from pgtally import __version__
 from pgtally.dev.cluster import find_binaries
+
+from bench.setup import scratch_database
 from tests.brute_force import Event, ingest
 
 FOLDER = Path(__file__).resolve().parent
@@ -48,7 +48,7 @@ def fill(connection: psycopg.Connection) -> None:
             ingest(connection, tenant, [late])
         connection.execute(
             "select * from api.events_ingest_request(%s, '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
-            " '[{\"source\": \"bulk\", \"event\": \"{}\", \"errors\": [], \"replayable\": true}]', 'key')",
+            ' \'[{"source": "bulk", "event": "{}", "errors": [], "replayable": true}]\', \'key\')',
             (tenant,),
         )
 

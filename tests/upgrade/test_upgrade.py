@@ -6,9 +6,9 @@ import subprocess
 
 import psycopg
 import pytest
+from pgtally.migrate import migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgtally.migrate import migrate
 from tests.schema.test_migrate import dump
 from tests.upgrade.make import FOLDER, ZONES, events
 
@@ -60,9 +60,9 @@ def test_a_database_of_a_release_becomes_one_of_today_with_its_figures(old_dsn, 
                     "select total from api.event_count(%s, p_measure => 'sum')", (tenant,)
                 ).fetchone()
                 assert value == sum(event.value or 0 for event in sent)
-                assert connection.execute(
-                    "select * from tally.verify(%s)", (tenant,)
-                ).fetchall() == []
+                assert (
+                    connection.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+                )
                 (kept,) = connection.execute(
                     "select count(*) from api.rejected_list(%s)", (tenant,)
                 ).fetchone()

@@ -20,12 +20,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import psycopg
 
+from pgtally.cli.load import full_weeks, make_partitions
 from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
 from pgtally.ingest import segment
 from pgtally.ingest.events import Batch, Event, decode_events, utc_now
-from pgtally.ingest.load import full_weeks, make_partitions
 from pgtally.ingest.segment import Unmappable
 from pgtally.ingest.store import INGEST
 from pgtally.problems import FieldError, Problem, of_database_error

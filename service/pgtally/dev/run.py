@@ -24,9 +24,9 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pgtally.cli import load
 from pgtally.dev import demo
 from pgtally.dev.cluster import Cluster, ClusterError
-from pgtally.ingest import load
 from pgtally.migrate import migrate
 
 TENANT = """

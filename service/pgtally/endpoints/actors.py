@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from pgtally.database import NAMED
 from pgtally.endpoints.raw_events import FIRST, PAGE, Page, RawEvent, cursor
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.query_string import read_cursor, read_query
 from pgtally.http.replies import respond, respond_page
@@ -58,12 +58,10 @@ def _checked(actor_id: str) -> str:
 
 @get(
     "/actors/{actor_id:str}/events",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=ActorQuery, pages=True)),
-    operation_id="listActorEvents",
+    operation=Operation(scope="read", rate_class="analytics", query=ActorQuery, pages=True),
     summary="What is known of an actor",
-    tags=["Actors"],
 )
-async def actor_events(request: Incoming, db: Db, actor_id: FromPath[str]) -> Response[Page]:
+async def list_actor_events(request: Incoming, db: Db, actor_id: FromPath[str]) -> Response[Page]:
     """The actor's raw events, oldest first, a page at a time."""
     query, arguments = read_query(request, ActorQuery)
     after_at, after_id = read_cursor(query.after, "after", FIRST)
@@ -79,10 +77,8 @@ async def actor_events(request: Incoming, db: Db, actor_id: FromPath[str]) -> Re
 @delete(
     "/actors/{actor_id:str}",
     status_code=200,
-    opt=opt(Operation(scope="admin", rate_class="ingest")),
-    operation_id="eraseActor",
+    operation=Operation(scope="admin", rate_class="ingest"),
     summary="Erase an actor's events",
-    tags=["Actors"],
 )
 async def erase_actor(request: Incoming, db: Db, actor_id: FromPath[str]) -> Response[Certificate]:
     """Removes the events and corrects every summary that they touched.

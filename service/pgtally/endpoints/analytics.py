@@ -9,7 +9,7 @@ from litestar import Response, get
 from msgspec import Meta
 
 from pgtally.database import NAMED
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import EventQuery, read_query
 from pgtally.http.replies import respond, respond_list
@@ -133,10 +133,8 @@ def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
 
 @get(
     "/analytics/events/count",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=CountQuery)),
-    operation_id="countEvents",
+    operation=Operation(scope="read", rate_class="analytics", query=CountQuery),
     summary="One figure for a range",
-    tags=["Analytics"],
 )
 async def count_events(request: Incoming, db: Db) -> Response[Total]:
     """The number of events in a range, or another measure of them."""
@@ -149,16 +147,12 @@ async def count_events(request: Incoming, db: Db) -> Response[Total]:
 
 @get(
     "/analytics/events/by-type",
-    opt=opt(
-        Operation(
-            scope="read", rate_class="analytics", query=MeasureQuery, list=True, resolves=True
-        )
+    operation=Operation(
+        scope="read", rate_class="analytics", query=MeasureQuery, list=True, resolves=True
     ),
-    operation_id="countEventsByType",
     summary="One figure for each event type, largest first",
-    tags=["Analytics"],
 )
-async def events_by_type(request: Incoming, db: Db) -> Response[list[TypeTotal]]:
+async def count_events_by_type(request: Incoming, db: Db) -> Response[list[TypeTotal]]:
     """At most 1,000 types."""
     _, arguments = read_query(request, MeasureQuery)
     rows = await db.read(arguments["tenant"], BY_TYPE, arguments)
@@ -168,14 +162,10 @@ async def events_by_type(request: Incoming, db: Db) -> Response[list[TypeTotal]]
 
 @get(
     "/analytics/events/timeline",
-    opt=opt(
-        Operation(
-            scope="read", rate_class="analytics", query=TimelineQuery, list=True, resolves=True
-        )
+    operation=Operation(
+        scope="read", rate_class="analytics", query=TimelineQuery, list=True, resolves=True
     ),
-    operation_id="eventTimeline",
     summary="One figure for each hour, day, week or month",
-    tags=["Analytics"],
 )
 async def event_timeline(request: Incoming, db: Db) -> Response[list[TimelineTotal]]:
     """Gaps are filled; an open range runs from the first event to the newest."""

@@ -16,7 +16,7 @@ from msgspec import Meta
 from pgtally import formats
 from pgtally.database import NAMED
 from pgtally.http.body import NDJSON_TYPES, media_type_of, read_body
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.http.replies import respond
 from pgtally.ingest import store
@@ -106,18 +106,14 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
 
 @post(
     "/events",
-    opt=opt(
-        Operation(
-            scope="ingest",
-            rate_class="ingest",
-            body=Event,
-            preferences=True,
-            also={200: "The event was stored already."},
-        )
+    operation=Operation(
+        scope="ingest",
+        rate_class="ingest",
+        body=Event,
+        preferences=True,
+        also={200: "The event was stored already."},
     ),
-    operation_id="createEvent",
     summary="Store one event",
-    tags=["Events"],
 )
 async def create_event(
     request: Incoming, commits: NamedDependency[GroupCommit]
@@ -159,10 +155,8 @@ async def create_event(
 
 @post(
     "/events/bulk",
-    opt=opt(Operation(scope="ingest", rate_class="bulk", body=Envelope, preferences=True)),
-    operation_id="createEvents",
+    operation=Operation(scope="ingest", rate_class="bulk", body=Envelope, preferences=True),
     summary="Store up to 10,000 events",
-    tags=["Events"],
 )
 async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
     """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others."""
@@ -192,10 +186,8 @@ async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
 
 @get(
     "/events/receipts/{idempotency_key:str}",
-    opt=opt(Operation(scope="ingest", rate_class="ingest")),
-    operation_id="getReceipt",
+    operation=Operation(scope="ingest", rate_class="ingest"),
     summary="What became of a request?",
-    tags=["Events"],
 )
 async def get_receipt(
     request: Incoming, db: Db, idempotency_key: FromPath[str]

@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 from litestar import Response, get
 
-from pgtally.http.operation import OPEN, Operation, opt
+from pgtally.http.operation import OPEN, Operation
 from pgtally.http.passage import Db
 from pgtally.http.replies import respond
 from pgtally.problems import Problem
@@ -34,7 +34,7 @@ class Ready(msgspec.Struct, rename="camel"):
     warnings: list[str] = []
 
 
-@get("/health/live", opt=opt(OPEN), operation_id="live", tags=["Health"], summary="Liveness")
+@get("/health/live", operation=OPEN, summary="Liveness")
 async def live() -> Response[Live]:
     """200 while the process runs."""
     return respond(Live())
@@ -42,9 +42,7 @@ async def live() -> Response[Live]:
 
 @get(
     "/health/ready",
-    opt=opt(Operation(also={503: "The database is not available."})),
-    operation_id="ready",
-    tags=["Health"],
+    operation=Operation(also={503: "The database is not available."}),
     summary="Readiness",
 )
 async def ready(db: Db) -> Response[Ready]:

@@ -11,7 +11,7 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from pgtally.http.body import read_struct
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.http.query_string import split_query
 from pgtally.http.replies import respond
@@ -136,10 +136,8 @@ def _tenant(request: Incoming) -> UUID:
 
 @post(
     "/keys",
-    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery, body=NewKey)),
-    operation_id="createKey",
+    operation=Operation(scope="admin", rate_class="tenants", query=TenantQuery, body=NewKey),
     summary="Make a key",
-    tags=["Keys"],
 )
 async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
     """The key itself is in the answer, this once."""
@@ -166,10 +164,8 @@ async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
 
 @get(
     "/keys",
-    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery)),
-    operation_id="listKeys",
+    operation=Operation(scope="admin", rate_class="tenants", query=TenantQuery),
     summary="The keys of a tenant",
-    tags=["Keys"],
 )
 async def list_keys(request: Incoming, db: Db) -> Response[list[Key]]:
     """Newest first, at most 1,000, revoked and expired ones too."""
@@ -179,15 +175,11 @@ async def list_keys(request: Incoming, db: Db) -> Response[list[Key]]:
 
 @post(
     "/keys/{key_id:uuid}/rotate",
-    opt=opt(
-        Operation(
+    operation=Operation(
             scope="admin", rate_class="tenants", query=TenantQuery, body=Rotation,
             body_optional=True,
-        )
-    ),
-    operation_id="rotateKey",
+        ),
     summary="Replace a key",
-    tags=["Keys"],
 )  # fmt: skip
 async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[MadeKey]:
     """A new key with the same name, scopes and limits; both work for `overlapSeconds`."""
@@ -209,10 +201,8 @@ async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Respo
 @delete(
     "/keys/{key_id:uuid}",
     status_code=200,
-    opt=opt(Operation(scope="admin", rate_class="tenants", query=TenantQuery)),
-    operation_id="revokeKey",
+    operation=Operation(scope="admin", rate_class="tenants", query=TenantQuery),
     summary="Revoke a key",
-    tags=["Keys"],
 )
 async def revoke_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[RevokedKey]:
     """Within a second no process accepts it any more. Revoking twice is harmless."""

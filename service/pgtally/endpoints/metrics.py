@@ -7,7 +7,7 @@ from litestar import Response, get
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.metrics import MULTIPROCESS, observe_pool
 
@@ -31,10 +31,8 @@ LABELS = {"bytes": "relation"}
 
 @get(
     "/metrics",
-    opt=opt(Operation(scope="admin", installation=True, rate_class="tenants")),
-    operation_id="metrics",
+    operation=Operation(scope="admin", installation=True, rate_class="tenants"),
     summary="Figures for Prometheus",
-    tags=["Health"],
     media_type="text/plain",
 )
 async def metrics(request: Incoming, db: Db) -> Response[Any]:

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from pgtally import formats
 from pgtally.database import NAMED, Database
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, passage_of
 from pgtally.http.query_string import EventQuery, RangeQuery, read_cursor, read_query
 from pgtally.http.replies import respond_page
@@ -84,10 +84,8 @@ def cursor(event: RawEvent) -> str:
 
 @get(
     "/events",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=EventsQuery, pages=True)),
-    operation_id="listEvents",
+    operation=Operation(scope="read", rate_class="analytics", query=EventsQuery, pages=True),
     summary="Raw events, newest first",
-    tags=["Events"],
 )
 async def list_events(request: Incoming, db: Db) -> Response[Page]:
     """A page at a time: `next` of a page is `before` of the next. New events shift nothing."""
@@ -101,10 +99,8 @@ async def list_events(request: Incoming, db: Db) -> Response[Page]:
 
 @get(
     "/events/export",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=RangeQuery)),
-    operation_id="exportEvents",
+    operation=Operation(scope="read", rate_class="analytics", query=RangeQuery),
     summary="Raw events as NDJSON",
-    tags=["Events"],
     media_type=formats.NDJSON,
 )
 async def export_events(request: Incoming, db: Db) -> Stream:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from pgtally.database import NAMED
 from pgtally.http.body import read_struct
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.http.query_string import read_query
 from pgtally.http.replies import respond, respond_page
@@ -80,12 +80,10 @@ _replay = msgspec.json.Decoder(Replay)
 
 @get(
     "/events/rejected",
-    opt=opt(Operation(scope="read", rate_class="analytics", query=RejectedQuery, pages=True)),
-    operation_id="listRejectedEvents",
+    operation=Operation(scope="read", rate_class="analytics", query=RejectedQuery, pages=True),
     summary="Events that could not be stored",
-    tags=["Events"],
 )
-async def list_rejected(request: Incoming, db: Db) -> Response[RejectedPage]:
+async def list_rejected_events(request: Incoming, db: Db) -> Response[RejectedPage]:
     """Of lenient requests and Segment clients; kept for 30 days."""
     query, arguments = read_query(request, RejectedQuery)
     rows = await db.read(arguments["tenant"], LIST, arguments)
@@ -96,12 +94,10 @@ async def list_rejected(request: Incoming, db: Db) -> Response[RejectedPage]:
 @post(
     "/events/rejected/replay",
     status_code=200,
-    opt=opt(Operation(scope="ingest", rate_class="bulk", body=Replay, body_optional=True)),
-    operation_id="replayRejectedEvents",
+    operation=Operation(scope="ingest", rate_class="bulk", body=Replay, body_optional=True),
     summary="Try rejected events again",
-    tags=["Events"],
 )
-async def replay_rejected(request: Incoming, db: Db) -> Response[Replayed]:
+async def replay_rejected_events(request: Incoming, db: Db) -> Response[Replayed]:
     """By today's rules, up to 10,000 at once; those that are good now are stored, once."""
     replay = await read_struct(request, _replay)
     arguments = {"tenant": caller_of(request).tenant, "rejected_ids": replay.rejected_ids}

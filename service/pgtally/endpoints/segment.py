@@ -14,7 +14,7 @@ from litestar import Response, post
 from pgtally import formats
 from pgtally.database import Database
 from pgtally.http.body import inflate
-from pgtally.http.operation import OPEN, Door, Operation, ProblemBody, opt, unauthorized
+from pgtally.http.operation import OPEN, Door, Operation, ProblemBody, unauthorized
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.replies import respond
 from pgtally.ingest import store
@@ -159,11 +159,10 @@ MESSAGE = msgspec.structs.replace(BATCH, rate_class="ingest")
 @post(
     ["/v1/batch", "/v1/b", "/v1/import"],
     status_code=200,
-    opt=opt(BATCH),
+    operation=BATCH,
     request_max_body_size=MAX_BODY_BYTES,
     operation_id=_operation_id,
     summary="A batch of Segment messages",
-    tags=["Segment"],
 )
 async def segment_batch(request: Incoming, db: Db) -> Response[dict[str, bool]]:
     """Exactly 200 unless the body is no batch; messages that cannot be stored are kept."""
@@ -173,11 +172,10 @@ async def segment_batch(request: Incoming, db: Db) -> Response[dict[str, bool]]:
 @post(
     [f"/v1/{path}" for pair in TYPES.items() for path in pair],
     status_code=200,
-    opt=opt(MESSAGE),
+    operation=MESSAGE,
     request_max_body_size=MAX_BODY_BYTES,
     operation_id=_operation_id,
     summary="One Segment message",
-    tags=["Segment"],
 )
 async def segment_message(request: Incoming, db: Db) -> Response[dict[str, bool]]:
     """track, identify, page, screen, group or alias; the path says which."""
@@ -188,10 +186,8 @@ async def segment_message(request: Incoming, db: Db) -> Response[dict[str, bool]
 @post(
     "/v1/m",
     status_code=200,
-    opt=opt(OPEN),
-    operation_id="segmentMetrics",
+    operation=OPEN,
     summary="The clients' own metrics",
-    tags=["Segment"],
 )
 async def segment_metrics() -> Response[dict[str, bool]]:
     """Discarded."""

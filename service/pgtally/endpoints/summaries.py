@@ -11,7 +11,7 @@ from litestar import Response, get
 from msgspec import Meta
 
 from pgtally.database import NAMED
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import read_query
 from pgtally.http.replies import respond, respond_list
@@ -111,17 +111,13 @@ class Summary(msgspec.Struct, rename="camel"):
 
 @get(
     "/summaries",
-    opt=opt(
-        Operation(
+    operation=Operation(
             scope="read", rate_class="summaries", query=SummaryQuery, list=True, revalidated=True,
             also={304: "Nothing has changed."},
-        )
-    ),
-    operation_id="getSummaries",
+        ),
     summary="Pre-calculated days, weeks and months",
-    tags=["Summaries"],
 )  # fmt: skip
-async def summaries(request: Incoming, db: Db) -> Response[Summary | list[Summary]]:
+async def get_summaries(request: Incoming, db: Db) -> Response[Summary | list[Summary]]:
     """One summary for `metric` and `periodStart`, a list otherwise.
 
     Cache-Control is no-cache: a final figure is reopened by a late event, so ask again, with
@@ -150,12 +146,10 @@ async def summaries(request: Incoming, db: Db) -> Response[Summary | list[Summar
 
 @get(
     "/summaries/changes",
-    opt=opt(Operation(scope="read", rate_class="summaries", query=ChangesQuery, list=True)),
-    operation_id="getSummaryChanges",
+    operation=Operation(scope="read", rate_class="summaries", query=ChangesQuery, list=True),
     summary="Which final figures have moved?",
-    tags=["Summaries"],
 )
-async def summary_changes(request: Incoming, db: Db) -> Response[Changes]:
+async def get_summary_changes(request: Incoming, db: Db) -> Response[Changes]:
     """The days, weeks and months that were final and have changed since. Ask again with `next`."""
     query, arguments = read_query(request, ChangesQuery)
     changes = [Change(*row) for row in await db.read(arguments["tenant"], CHANGES, arguments)]

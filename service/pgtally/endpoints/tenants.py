@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from pgtally.endpoints.keys import Limits
 from pgtally.http.body import read_struct
-from pgtally.http.operation import Operation, opt
+from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.http.query_string import split_query
 from pgtally.http.replies import respond
@@ -109,14 +109,10 @@ _change = msgspec.json.Decoder(TenantChange)
 
 @post(
     "/tenants",
-    opt=opt(
-        Operation(
+    operation=Operation(
             scope="admin", installation=True, rate_class="tenants", body=NewTenant, errors=(409,)
-        )
-    ),
-    operation_id="createTenant",
+        ),
     summary="Make a tenant and its first key",
-    tags=["Tenants"],
 )  # fmt: skip
 async def create_tenant(request: Incoming, db: Db) -> Response[Tenant]:
     """The tenant's key has the scopes ingest, read and admin."""
@@ -128,10 +124,8 @@ async def create_tenant(request: Incoming, db: Db) -> Response[Tenant]:
 
 @get(
     "/tenants",
-    opt=opt(Operation(scope="admin", installation=True, rate_class="tenants", query=TenantsQuery)),
-    operation_id="listTenants",
+    operation=Operation(scope="admin", installation=True, rate_class="tenants", query=TenantsQuery),
     summary="All tenants",
-    tags=["Tenants"],
 )
 async def list_tenants(request: Incoming, db: Db) -> Response[list[Tenant]]:
     """In the order of their names."""
@@ -142,10 +136,8 @@ async def list_tenants(request: Incoming, db: Db) -> Response[list[Tenant]]:
 
 @get(
     "/tenants/{tenant_id:uuid}",
-    opt=opt(Operation(scope="admin", installation=True, rate_class="tenants")),
-    operation_id="getTenant",
+    operation=Operation(scope="admin", installation=True, rate_class="tenants"),
     summary="One tenant",
-    tags=["Tenants"],
 )
 async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
     """404 if there is none with this id."""
@@ -157,14 +149,10 @@ async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
 
 @patch(
     "/tenants/{tenant_id:uuid}",
-    opt=opt(
-        Operation(
+    operation=Operation(
             scope="admin", installation=True, rate_class="tenants", body=TenantChange, errors=(409,)
-        )
-    ),
-    operation_id="updateTenant",
+        ),
     summary="Change a tenant",
-    tags=["Tenants"],
 )  # fmt: skip
 async def update_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
     """Name, retention and rate limits; these hold within a few seconds."""

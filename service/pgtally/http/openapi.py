@@ -18,8 +18,9 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from pgtally import __version__
 from pgtally.formats import CSV, JSON, NDJSON
-from pgtally.http.operation import CLOSED, OPEN, Operation, ProblemBody, opt
+from pgtally.http.operation import CLOSED, OPEN, Operation, ProblemBody
 from pgtally.http.passage import passage_of
 from pgtally.http.query_string import takes_filters
 
@@ -321,16 +322,27 @@ class Page(OpenAPIRenderPlugin):
 
     def receive_router(self, router: Router) -> None:
         router.register(
-            create_static_files_router(path="/assets", directories=[swagger_ui_path], opt=opt(OPEN))
+            create_static_files_router(
+                path="/assets", directories=[swagger_ui_path], opt={"operation": OPEN}
+            )
         )
+
+
+def _operation_id(handler: Any, _: Any, __: Any) -> str:
+    """count_events is countEvents."""
+    first, *rest = handler.handler_name.split("_")
+    return "".join([first, *map(str.capitalize, rest)])
 
 
 def config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="pgtally",
-        version="1",
+        version=__version__,
         description="Multi-tenant event analytics: exact, live summaries in PostgreSQL.",
-        openapi_router=Router("/schema", route_handlers=[], opt=opt(OPEN), include_in_schema=False),
+        openapi_router=Router(
+            "/schema", route_handlers=[], opt={"operation": OPEN}, include_in_schema=False
+        ),
         use_handler_docstrings=True,
+        operation_id_creator=_operation_id,
         render_plugins=[Page(path="/"), Document(path="/openapi.json")],
     )

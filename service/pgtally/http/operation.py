@@ -107,11 +107,6 @@ CLOSED = Operation(scope="admin", rate_class="tenants", installation=True)
 OPEN = Operation()
 
 
-def opt(operation: Operation) -> dict[str, Operation]:
-    """The operation in the form in which Litestar keeps it with a handler."""
-    return {"operation": operation}
-
-
 def operation_of(scope: Scope) -> Operation:
     """What the handler of this request declares; a handler that says nothing is closed."""
     handler: Any = scope.get("route_handler")
