@@ -20,7 +20,7 @@ check:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	@# 0001 makes everything in an empty database: squawk looks at what changes a living one.
-	@if [ -e migrations/0002* ]; then .venv/bin/squawk migrations/*.sql; \
+	@if ls migrations/0002* >/dev/null 2>&1; then .venv/bin/squawk migrations/*.sql; \
 	else echo 'squawk: no migration after 0001'; fi
 	.venv/bin/hadolint docker/*.Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

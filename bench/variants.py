@@ -28,17 +28,16 @@ from pgtally.ingest.store import INGEST
 class OneEach(GroupCommit):
     """Each event in a transaction of its own, in place of GroupCommit."""
 
-    async def store(self, tenant: UUID, event: Batch) -> bool:
-        return bool(
-            (await self.database.call(INGEST, {**event.arguments(), "tenant": tenant}))[0][0]
-        )
+    async def store(self, tenant: UUID, event: Batch) -> str | None:
+        await self.database.call(INGEST, {**event.arguments(), "tenant": tenant})
+        return None
 
 
 class Nothing(GroupCommit):
     """Decodes and answers, and stores nothing."""
 
-    async def store(self, tenant: UUID, event: Batch) -> bool:
-        return True
+    async def store(self, tenant: UUID, event: Batch) -> str | None:
+        return None
 
 
 def one_each() -> ASGIApp:

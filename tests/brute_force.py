@@ -41,7 +41,7 @@ def ingest(
             "data": [Jsonb(dict(e.data)) for e in events],
         },
         binary=True,
-    ).fetchone()
+    ).fetchone()[:2]
 
 
 @cache

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgtally.logs import REQUEST_ID
-from pgtally.problems import unavailable
+from pgtally.problems import Problem, outcome_unknown, unavailable
 from pgtally.settings import Settings
 
 # An outage is told by 503 and by /health/ready; the pool would add a line for each attempt.
@@ -62,25 +62,37 @@ class Database:
         await self.pool.close()
 
     async def call(
-        self, sql: LiteralString, parameters: Mapping[str, object], repeatable: bool = True
+        self,
+        sql: LiteralString,
+        parameters: Mapping[str, object],
+        repeatable: bool = True,
+        writes: bool = False,
     ) -> list[TupleRow]:
         """Runs one statement and returns its rows.
 
         A statement that may be repeated is tried a second time when the connection turns out to
         be dead, as all are after a restart of the server, or when a deadlock chose it as victim.
-        Raises Problem 503 if the database is away, psycopg.Error otherwise.
+        Raises Problem 503 if the database is away, with code outcome_unknown if the connection
+        broke after a statement that writes was sent; psycopg.Error otherwise.
         """
-        try:
-            return await self._run(sql, parameters)
-        except psycopg.OperationalError as error:
-            lost = error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
-            if not repeatable or isinstance(error, PoolTimeout):
-                raise
-            if not lost and error.sqlstate not in RETRIED:
-                raise
-            if lost:
-                await self.pool.check()
-        return await self._run(sql, parameters)
+        sent = False
+        for last in (not repeatable, True):
+            try:
+                return await self._run(sql, parameters)
+            except Problem as problem:
+                raise outcome_unknown() if sent and writes else problem from None
+            except psycopg.OperationalError as error:
+                state = error.sqlstate or "08"
+                lost = state.startswith(("57P", "08"))
+                # 57P01 says that the transaction was rolled back; the others say nothing.
+                sent = sent or (lost and state != "57P01" and not isinstance(error, PoolTimeout))
+                if last or isinstance(error, PoolTimeout) or not (lost or state in RETRIED):
+                    if sent and writes:
+                        raise outcome_unknown() from error
+                    raise
+                if lost:
+                    await self.pool.check()
+        raise AssertionError  # The second round always ends.
 
     async def read(
         self, tenant: UUID, sql: LiteralString, parameters: Mapping[str, object]

@@ -11,19 +11,16 @@ log = logging.getLogger("pgtally")
 
 # SQLSTATEs that are not our own TYnnn but still mean something to a client.
 STATUS_OF_SQLSTATE = {
-    "22003": 400,  # a number out of range
-    "22007": 400,  # a malformed time
-    "22008": 400,  # a time out of range
-    "22021": 400,  # a byte sequence that is not UTF-8
-    "22P02": 400,  # text that does not parse
-    "22P05": 400,  # a character that cannot be stored
-    "23514": 400,  # a table constraint
     "40001": 503,
     "40P01": 503,
     "53300": 503,  # too many connections
     "55P03": 503,  # lock not available
     "57014": 503,  # statement timeout
 }
+
+
+# Classes of SQLSTATEs that refuse what a statement carries: data, constraints, size.
+REFUSED_CONTENT = frozenset({"22", "23", "54"})
 
 
 class FieldError(msgspec.Struct, omit_defaults=True):
@@ -46,8 +43,10 @@ class Problem(Exception):
         detail: str,
         errors: list[FieldError] | None = None,
         headers: dict[str, str] | None = None,
+        code: str = "",
     ) -> None:
         super().__init__(detail)
+        self.code = code
         self.status = status
         self.detail = detail
         self.errors = errors or []
@@ -57,6 +56,28 @@ class Problem(Exception):
 def unavailable(detail: str = "the database is not available") -> Problem:
     """503; the request was not carried out and may be repeated."""
     return Problem(503, detail, headers={"Retry-After": "1"})
+
+
+def outcome_unknown() -> Problem:
+    """503; the connection broke after the statement was sent, so it may have been carried out."""
+    return Problem(
+        503,
+        "the connection to the database broke; the request may or may not have been carried out. "
+        "Repeat it if its events have ids or it has an Idempotency-Key; otherwise look first",
+        headers={"Retry-After": "1"},
+        code="outcome_unknown",
+    )
+
+
+def is_about_content(error: Exception) -> bool:
+    """Does the database, or its driver, refuse what the statement carries? Then another statement
+    may fare better."""
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate or ""
+        return state[:2] in REFUSED_CONTENT or (
+            not state and not isinstance(error, psycopg.OperationalError)
+        )
+    return isinstance(error, ValueError | ArithmeticError)
 
 
 def of_database_error(error: psycopg.Error) -> Problem:
@@ -87,7 +108,7 @@ def problem_of(
         elif argument:
             errors = [FieldError(message or "", argument=argument)]
         return Problem(int(state[2:]), ". ".join(filter(None, [message, hint])), errors)
-    status = STATUS_OF_SQLSTATE.get(state)
+    status = STATUS_OF_SQLSTATE.get(state) or (400 if state[:2] in REFUSED_CONTENT else None)
     if status == 400:
         return Problem(400, "a value is malformed or out of range")
     if status == 503:

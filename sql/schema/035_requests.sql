@@ -32,11 +32,13 @@ create table tally.receipts (
   accepted integer,
   duplicates integer,
   response jsonb not null,
+  conflicts integer,
   primary key (tenant_id, idempotency_key)
 );
 comment on table tally.receipts is
   'What became of requests that carried an Idempotency-Key, written in the transaction that stored their events and kept for 7 days.';
 comment on column tally.receipts.fingerprint is 'sha-256 of the request: the same key with another request is refused.';
+comment on column tally.receipts.conflicts is 'Duplicates whose stored content differs from what was sent; NULL for receipts of before this was told.';
 comment on column tally.receipts.response is 'The rest of the answer, so that a repeated request gets the first one''s.';
 
 alter table tally.receipts enable row level security;

@@ -168,7 +168,7 @@ def _store(
             row = connection.execute(
                 INGEST, {**batch.arguments(), "tenant": tenant}, binary=True
             ).fetchone()
-            return connection, *(row or (0, 0))
+            return connection, *(row or (0, 0))[:2]
         except psycopg.Error as error:
             problem = of_database_error(error)
             refused = {batch.index[e.index]: e for e in problem.errors if e.index is not None}

@@ -32,7 +32,7 @@ from pgtally.ingest.group_commit import GroupCommit
 from pgtally.problems import FieldError, Problem, of_database_error
 
 RECEIPT = f"""
-  select accepted, duplicates, response, created_at
+  select accepted, duplicates, conflicts, response, created_at
   from api.receipt_find(p_tenant => %(tenant)s::uuid, p_idempotency_key => %(key)s::text)
   {NAMED}
 """
@@ -51,11 +51,23 @@ class StoredEvent(msgspec.Struct, rename="camel"):
     duplicate: bool = False
 
 
+class Content(msgspec.Struct, rename="camel"):
+    """What an event holds besides its id and time, as it is stored."""
+
+    type: str
+    actor_id: str | None
+    session_id: str | None
+    value: msgspec.Raw
+    data: msgspec.Raw
+
+
 class Receipt(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What became of a batch. `errors` lists what a lenient request left out."""
+    """What became of a batch. `conflicts` are duplicates under whose id and time something else is
+    stored, which stays; `errors` lists what a lenient request left out."""
 
     accepted: int
     duplicates: int
+    conflicts: int = 0
     rejected: int = 0
     errors: list[FieldError] = []
 
@@ -67,6 +79,7 @@ class StoredReceipt(msgspec.Struct, rename="camel"):
     created_at: datetime
     accepted: int
     duplicates: int
+    conflicts: int
     response: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
 
@@ -138,19 +151,20 @@ async def create_event(
     replayed = False
     try:
         if options.idempotency_key or options.dry_run:
-            accepted, _, replayed, response = await store.store(
-                commits.database, caller.tenant, batch, options, stored, []
-            )
-            stored = msgspec.json.decode(response, type=StoredEvent)
-        else:
-            accepted = await commits.store(caller.tenant, batch)
+            outcome = await store.store(commits.database, caller.tenant, batch, options, stored, [])
+            stored = msgspec.json.decode(outcome.response, type=StoredEvent)
+            stored.duplicate, replayed = not outcome.accepted, outcome.replayed
+        elif (found := await commits.store(caller.tenant, batch)) is not None:
+            held = msgspec.json.decode(found, type=Content)
+            for name in Content.__struct_fields__:
+                setattr(stored, name, getattr(held, name))
+            stored.duplicate = True
     except (Problem, psycopg.Error) as error:
         problem = of_database_error(error) if isinstance(error, psycopg.Error) else error
         for one in problem.errors:
             one.index = None
         raise problem from error
-    stored.duplicate = not accepted
-    return _answered(respond(stored, 201 if accepted else 200), options, replayed)
+    return _answered(respond(stored, 200 if stored.duplicate else 201), options, replayed)
 
 
 @post(
@@ -175,13 +189,14 @@ async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
         ]
 
     try:
-        accepted, duplicates, replayed, left = await store.store_batch(
-            db, caller.tenant, batch, options, rejected
-        )
+        outcome = await store.store_batch(db, caller.tenant, batch, options, rejected)
     except store.Refused as refused:
         raise _refusal(refused.errors, len(raws)) from refused
-    receipt = Receipt(accepted, duplicates, left.rejected, left.errors)
-    return _answered(respond(receipt, 201), options, replayed)
+    left = msgspec.json.decode(outcome.response, type=store.Left)
+    receipt = Receipt(
+        outcome.accepted, outcome.duplicates, outcome.conflicts, left.rejected, left.errors
+    )
+    return _answered(respond(receipt, 201), options, outcome.replayed)
 
 
 @get(
@@ -197,7 +212,9 @@ async def get_receipt(
     if "\0" in idempotency_key:
         raise Problem(404, "no receipt with this key")
     parameters = {"tenant": caller.tenant, "key": idempotency_key}
-    for accepted, duplicates, response, created_at in await db.call(RECEIPT, parameters):
+    for accepted, duplicates, conflicts, response, created_at in await db.call(RECEIPT, parameters):
         raw = msgspec.Raw(response.encode())
-        return respond(StoredReceipt(idempotency_key, created_at, accepted, duplicates, raw))
+        return respond(
+            StoredReceipt(idempotency_key, created_at, accepted, duplicates, conflicts, raw)
+        )
     raise Problem(404, "no receipt with this key")

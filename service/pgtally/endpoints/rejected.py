@@ -24,7 +24,7 @@ LIST = f"""
   {NAMED}
 """
 REPLAY = f"""
-  select accepted, duplicates, rejected
+  select accepted, duplicates, conflicts, rejected
   from api.rejected_replay(
     p_tenant => %(tenant)s::uuid,
     p_rejected_ids => %(rejected_ids)s::bigint[])
@@ -71,6 +71,7 @@ class Replayed(msgspec.Struct):
 
     accepted: int
     duplicates: int
+    conflicts: int
     rejected: int
 
 

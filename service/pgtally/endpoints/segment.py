@@ -32,7 +32,6 @@ class SegmentProblemBody(ProblemBody, omit_defaults=True):
     """With what these clients look for: without, some take an error for a broken network and try
     again for minutes."""
 
-    code: str = ""
     message: str = ""
 
 
@@ -70,9 +69,9 @@ class SegmentDoor(Door):
             ) from None
 
     def problem_body(self, body: ProblemBody) -> msgspec.Struct:
-        fields = {name: getattr(body, name) for name in ProblemBody.__struct_fields__}
-        code = body.title.lower().replace(" ", "_")
-        return SegmentProblemBody(**fields, code=code, message=body.detail)
+        fields = msgspec.structs.asdict(body)
+        fields["code"] = body.code or body.title.lower().replace(" ", "_")
+        return SegmentProblemBody(**fields, message=body.detail)
 
 
 DOOR = SegmentDoor()

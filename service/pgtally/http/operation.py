@@ -17,6 +17,8 @@ class ProblemBody(msgspec.Struct, omit_defaults=True):
     status: int
     detail: str
     instance: str = ""
+    # outcome_unknown where the request may have been carried out all the same.
+    code: str = ""
     errors: list[FieldError] = []
 
 

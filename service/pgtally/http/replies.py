@@ -71,6 +71,7 @@ def encode_problem(problem: Problem, scope: Any) -> bytes:
         status=problem.status,
         detail=problem.detail,
         instance=f"urn:request:{passage_of(scope).request_id}",
+        code=problem.code,
         errors=[_placed(error, operation) for error in problem.errors],
     )
     return msgspec.json.encode(operation.door.problem_body(body))

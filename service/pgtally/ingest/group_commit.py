@@ -13,7 +13,7 @@ from pgtally.database import Database
 from pgtally.ingest.events import Batch
 from pgtally.ingest.store import INGEST_EACH
 from pgtally.metrics import FLUSH
-from pgtally.problems import log, problem_of
+from pgtally.problems import is_about_content, log, problem_of
 from pgtally.vocabulary import EVENT_COLUMNS
 
 MAX_EVENTS = 500
@@ -26,7 +26,7 @@ class Waiting(msgspec.Struct):
 
     tenant: UUID
     event: Batch
-    stored: asyncio.Future[bool]
+    stored: asyncio.Future[str | None]
 
 
 class GroupCommit:
@@ -37,10 +37,10 @@ class GroupCommit:
         self._waiting: list[Waiting] = []
         self._flushes: set[asyncio.Task[None]] = set()
 
-    async def store(self, tenant: UUID, event: Batch) -> bool:
-        """Stores a batch of one; true when it was new. Returns after the commit. Raises Problem,
-        or what Database.call raises."""
-        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def store(self, tenant: UUID, event: Batch) -> str | None:
+        """Stores a batch of one; returns None when it was new, else the event as it is stored, as
+        JSON. Returns after the commit. Raises Problem, or what Database.call raises."""
+        stored: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(tenant, event, stored))
         if not self._flushes:
             self._start()
@@ -72,19 +72,32 @@ class GroupCommit:
         arguments["tenant"] = [one.tenant for one in taken]
         FLUSH.observe(len(taken))
         try:
-            rows = await self.database.call(INGEST_EACH, arguments)
+            rows = await self.database.call(INGEST_EACH, arguments, writes=True)
         except Exception as error:
+            if len(taken) > 1 and is_about_content(error):
+                # What one event holds must not cost the others theirs.
+                for part in _split(taken):
+                    await self._flush(part)
+                return
             for one in taken:
                 if not one.stored.done():
                     one.stored.set_exception(error)
             return
-        for one, (accepted, state, message, detail) in zip(taken, rows, strict=True):
+        for one, (accepted, stored, state, message, detail) in zip(taken, rows, strict=True):
             if one.stored.done():
                 continue
             if state is None:
-                one.stored.set_result(accepted)
+                one.stored.set_result(None if accepted else stored)
             else:
                 problem = problem_of(state, message, detail)
                 if problem.status == 500:
                     log.error("unexpected database error %s: %s", state, message)
                 one.stored.set_exception(problem)
+
+
+def _split(taken: list[Waiting]) -> list[list[Waiting]]:
+    """By tenant; those of one tenant singly."""
+    by_tenant: dict[UUID, list[Waiting]] = {}
+    for one in taken:
+        by_tenant.setdefault(one.tenant, []).append(one)
+    return [[one] for one in taken] if len(by_tenant) == 1 else list(by_tenant.values())

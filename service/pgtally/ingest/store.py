@@ -1,7 +1,6 @@
 """Storing a decoded batch; if asked, without what the database refuses, which is kept aside."""
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,7 +11,7 @@ from pgtally import formats
 from pgtally.database import NAMED, Database
 from pgtally.ingest.events import MAX_ERRORS, Batch
 from pgtally.metrics import BATCH
-from pgtally.problems import FieldError, of_database_error
+from pgtally.problems import FieldError, is_about_content, of_database_error
 from pgtally.vocabulary import EVENT_COLUMNS
 
 # The columns of events, one array each. Placeholders with b go in binary; psycopg would send lists
@@ -21,19 +20,19 @@ COLUMNS = ",\n    ".join(
     f"p_{name} => %({name})b::{sql_type}[]" for name, sql_type in EVENT_COLUMNS.items()
 )
 INGEST = f"""
-  select accepted, duplicates
+  select accepted, duplicates, conflicts
   from api.events_ingest(
     p_tenant => %(tenant)s::uuid,
     {COLUMNS})
 """
 INGEST_EACH = f"""
-  select accepted, error_state, error_message, error_detail
+  select accepted, stored, error_state, error_message, error_detail
   from api.events_ingest_each(
     p_tenant => %(tenant)b::uuid[],
     {COLUMNS})
 """
 INGEST_REQUEST = f"""
-  select accepted, duplicates, replayed, response
+  select accepted, duplicates, conflicts, replayed, response
   from api.events_ingest_request(
     p_tenant => %(tenant)s::uuid,
     {COLUMNS},
@@ -79,6 +78,17 @@ class Options(msgspec.Struct, frozen=True):
     fingerprint: bytes = b""
 
 
+class Outcome(msgspec.Struct):
+    """What the database has made of a batch, and the rest of the answer: the first one's, as JSON,
+    if the request was replayed."""
+
+    accepted: int
+    duplicates: int
+    conflicts: int
+    replayed: bool
+    response: str
+
+
 async def store(
     db: Database,
     tenant: UUID,
@@ -86,8 +96,8 @@ async def store(
     options: Options,
     response: msgspec.Struct,
     rejected: list[Rejected],
-) -> Any:
-    """One call: accepted, duplicates, replayed, and the response, the first one's if replayed."""
+) -> Outcome:
+    """One call. Raises what Database.call raises."""
     arguments = {
         **batch.arguments(),
         "tenant": tenant,
@@ -98,7 +108,7 @@ async def store(
         "dry_run": options.dry_run,
     }
     BATCH.observe(len(batch.index))
-    return (await db.call(INGEST_REQUEST, arguments))[0]
+    return Outcome(*(await db.call(INGEST_REQUEST, arguments, writes=True))[0])
 
 
 async def store_batch(
@@ -107,28 +117,56 @@ async def store_batch(
     batch: Batch,
     options: Options,
     rejected: Callable[[dict[int, list[FieldError]]], list[Rejected]],
-) -> tuple[int, int, bool, Left]:
+) -> Outcome:
     """Stores a batch. What the database refuses is refused as a whole (Refused), or left out if
-    lenient; `rejected` makes what is kept of events from their errors by index."""
+    lenient; `rejected` makes what is kept of events from their errors by index. The response is a
+    Left."""
     while True:
         by_index: dict[int, list[FieldError]] = {}
         for error in batch.errors:
             by_index.setdefault(error.index or 0, []).append(error)
         left = Left(len(by_index), batch.errors[:MAX_ERRORS])
         try:
-            accepted, duplicates, replayed, response = await store(
-                db, tenant, batch, options, left, rejected(by_index)
-            )
-            return accepted, duplicates, replayed, msgspec.json.decode(response, type=Left)
-        except psycopg.Error as error:
-            problem = of_database_error(error)
-            refused = {batch.index[e.index]: e for e in problem.errors if e.index is not None}
+            return await store(db, tenant, batch, options, left, rejected(by_index))
+        except (psycopg.Error, ValueError, ArithmeticError) as error:
+            refused = _refused(batch, error)
+            if not refused and is_about_content(error):
+                refused = await _culprits(db, tenant, batch)
             if not refused:
                 raise
-            batch.errors += [
-                FieldError(e.detail, pointer=e.pointer, index=index) for index, e in refused.items()
-            ]
+            batch.errors += refused
             batch.errors.sort(key=lambda e: e.index or 0)
             if not options.lenient:
                 raise Refused(batch.errors) from error
-            batch = batch.without(set(refused))
+            batch = batch.without({one.index for one in refused})
+
+
+def _refused(batch: Batch, error: Exception) -> list[FieldError]:
+    """The events that our own rules in SQL refuse, by the index that they came with."""
+    if not isinstance(error, psycopg.Error):
+        return []
+    return [
+        FieldError(e.detail, pointer=e.pointer, index=batch.index[e.index])
+        for e in of_database_error(error).errors
+        if e.index is not None
+    ]
+
+
+async def _culprits(db: Database, tenant: UUID, batch: Batch) -> list[FieldError]:
+    """The events that the database cannot take although our rules let them pass, so that the others
+    can be stored: found by halving, with dry runs."""
+    try:
+        await store(db, tenant, batch, Options(dry_run=True), Left(), [])
+        return []
+    except (psycopg.Error, ValueError, ArithmeticError) as error:
+        if refused := _refused(batch, error):
+            return refused
+        if not is_about_content(error):
+            raise
+        if len(batch.index) == 1:
+            return [FieldError("cannot be stored", pointer="", index=batch.index[0])]
+    half = set(batch.index[: len(batch.index) // 2])
+    return [
+        *await _culprits(db, tenant, batch.without(set(batch.index) - half)),
+        *await _culprits(db, tenant, batch.without(half)),
+    ]

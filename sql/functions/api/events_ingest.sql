@@ -15,7 +15,7 @@ create function api.events_ingest(
   p_session_id text[],
   p_data jsonb[]
 )
-returns table (accepted integer, duplicates integer)
+returns table (accepted integer, duplicates integer, conflicts integer)
 language plpgsql volatile strict security definer
 set search_path = ''
 as $$
@@ -30,6 +30,7 @@ declare
   v_value numeric[] := p_value;
   v_actor_id text[] := p_actor_id;
 begin
+  conflicts := 0;
   perform tally.check_events(
     v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
   loop
@@ -107,6 +108,10 @@ begin
   ) as e
   group by 2, 3;
   duplicates := v_count - accepted;
+  if duplicates > 0 then
+    conflicts := tally.count_conflicts(
+      p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
+  end if;
   return next;
 end
 $$;
@@ -114,4 +119,4 @@ alter function api.events_ingest owner to tally_tenant;
 revoke all on function api.events_ingest from public;
 grant execute on function api.events_ingest to tally_service, tally_owner;
 comment on function api.events_ingest is
-  'Stores a batch of 1 to 10,000 events given as one array a field; returns how many were new and how many were there already. All or nothing; TY400 lists every bad event.';
+  'Stores a batch of 1 to 10,000 events given as one array a field; returns how many were new, how many were there already, and in how many of these something else is stored under the same id and time (conflicts: the first stays). All or nothing; TY400 lists every bad event.';

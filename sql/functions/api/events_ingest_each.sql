@@ -12,7 +12,9 @@ create function api.events_ingest_each(
   p_session_id text[],
   p_data jsonb[]
 )
-returns table (accepted boolean, error_state text, error_message text, error_detail text)
+returns table (
+  accepted boolean, stored text, error_state text, error_message text, error_detail text
+)
 language plpgsql volatile strict security definer
 set search_path = ''
 as $$
@@ -24,6 +26,7 @@ declare
   v_one integer;
   v_accepted boolean[] := array_fill(null::boolean, array[cardinality(p_tenant)]);
   v_state text[] := array_fill(null::text, array[cardinality(p_tenant)]);
+  v_stored text[] := v_state;
   v_message text[] := v_state;
   v_detail text[] := v_state;
 begin
@@ -72,6 +75,10 @@ begin
             v_group.actor_id[v_one:v_one], v_group.session_id[v_one:v_one],
             v_group.data[v_one:v_one]) as r;
           v_accepted[v_i] := v_new = 1;
+          if v_new = 0 then
+            v_stored[v_i] := tally.event_stored(
+              v_tenant, v_group.occurred_at[v_one], v_group.event_id[v_one]);
+          end if;
         exception when others then
           get stacked diagnostics
             error_state := returned_sqlstate,
@@ -84,11 +91,11 @@ begin
       end loop;
     end;
   end loop;
-  return query select * from unnest(v_accepted, v_state, v_message, v_detail);
+  return query select * from unnest(v_accepted, v_stored, v_state, v_message, v_detail);
 end
 $$;
 alter function api.events_ingest_each owner to tally_tenant;
 revoke all on function api.events_ingest_each from public;
 grant execute on function api.events_ingest_each to tally_service, tally_owner;
 comment on function api.events_ingest_each is
-  'Stores events of several requests and tenants, each for itself, in one transaction; returns for each whether it was new, or the error that refused it.';
+  'Stores events of several requests and tenants, each for itself, in one transaction; returns for each whether it was new, the event as it is stored if it was not, or the error that refused it.';

@@ -18,7 +18,9 @@ create function api.events_ingest_request(
   p_response jsonb default '{}',
   p_dry_run boolean default false
 )
-returns table (accepted integer, duplicates integer, replayed boolean, response text)
+returns table (
+  accepted integer, duplicates integer, conflicts integer, replayed boolean, response text
+)
 language plpgsql volatile strict security definer
 set search_path = ''
 as $$
@@ -28,6 +30,7 @@ begin
   perform tally.tenant_set_current(p_tenant);
   accepted := 0;
   duplicates := 0;
+  conflicts := 0;
   replayed := false;
   response := p_response::text;
   begin
@@ -46,6 +49,7 @@ begin
         end if;
         accepted := v_receipt.accepted;
         duplicates := v_receipt.duplicates;
+        conflicts := coalesce(v_receipt.conflicts, 0);
         replayed := true;
         response := v_receipt.response::text;
         return next;
@@ -53,17 +57,26 @@ begin
       end if;
     end if;
     if cardinality(p_occurred_at) > 0 or p_rejected = '[]' then
-      select i.accepted, i.duplicates into accepted, duplicates
+      select i.accepted, i.duplicates, i.conflicts into accepted, duplicates, conflicts
       from api.events_ingest(
         p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id,
         p_data) as i;
+      -- A single event, whose answer is the event as it is stored.
+      if accepted = 0 and p_response ? 'occurredAt' then
+        response := p_response || tally.event_stored(
+          p_tenant, p_occurred_at[1], p_event_id[1])::jsonb;
+      end if;
     end if;
     if p_rejected <> '[]' then
       perform tally.reject_events(p_tenant, p_rejected);
     end if;
     if p_idempotency_key <> '' then
       update tally.receipts as r
-      set accepted = events_ingest_request.accepted, duplicates = events_ingest_request.duplicates
+      set
+        response = events_ingest_request.response::jsonb,
+        accepted = events_ingest_request.accepted,
+        duplicates = events_ingest_request.duplicates,
+        conflicts = events_ingest_request.conflicts
       where r.tenant_id = p_tenant and r.idempotency_key = p_idempotency_key;
     end if;
     if p_dry_run then

@@ -1,23 +1,25 @@
--- Reads an RFC 3339 time with an offset, as far as PostgreSQL can store it: no leap seconds, no 24:00,
--- offsets up to 15:59. More than six decimals are rounded half up, as clients round them; a cast
--- would round half to even. Checked by arithmetic, since an exception block costs more than all this.
+-- Reads an RFC 3339 time with an offset: no leap seconds, no 24:00, offsets up to 23:59. More than six
+-- decimals are rounded half up, as the service and most clients round them; a cast would round half to
+-- even. Checked by arithmetic, since an exception block costs more than all this.
 create function tally.parse_instant(p_text text) returns timestamptz
-language plpgsql stable strict
+language plpgsql immutable strict parallel safe
 set search_path = ''
 as $$
 declare
   v_parts text[] := regexp_match(
     p_text,
-    '^(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:([Zz])|[+-](?:0\d|1[0-5]):[0-5]\d)$');
+    '^(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))$');
+  v_date date := tally.parse_date(v_parts[1]);
 begin
-  if v_parts is null or tally.parse_date(v_parts[1]) is null then
+  if v_date is null then
     return null;
   end if;
-  return (
-    v_parts[1] || ' ' || v_parts[2] || ':' || v_parts[3] || ':' || v_parts[4]
-    || case when v_parts[6] is null then right(p_text, 6) else '+00' end
-  )::timestamptz
-  + coalesce((rpad(v_parts[5], 9, '0')::bigint + 500) / 1000, 0) * interval '1 microsecond';
+  return v_date::timestamp at time zone 'UTC'
+    + make_interval(
+      hours => v_parts[2]::integer, mins => v_parts[3]::integer, secs => v_parts[4]::integer)
+    + (left(rpad(coalesce(v_parts[5], ''), 7, '0'), 7)::bigint + 5) / 10 * interval '1 microsecond'
+    - case v_parts[6] when '-' then -1 else 1 end * make_interval(
+      hours => coalesce(v_parts[7]::integer, 0), mins => coalesce(v_parts[8]::integer, 0));
 end
 $$;
 alter function tally.parse_instant owner to tally_owner;
