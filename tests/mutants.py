@@ -389,7 +389,7 @@ def run(tree: Path, tests: list[str]) -> str:
     if done.returncode == 0:
         return "passed"
     # A fixture may notice as well, but then by an assertion: SQL that does not load proves nothing.
-    asserted = re.search(r"^/\S+:\d+: AssertionError", done.stdout, re.MULTILINE)
+    asserted = re.search(r"^(E +|/\S+ )AssertionError", done.stdout, re.MULTILINE)
     if asserted or re.search(r"\d+ failed", done.stdout.strip().rpartition("\n")[2]):
         return "caught"
     print(done.stdout[-1000:], done.stderr[-1000:], file=sys.stderr)
