@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from pgtally.dev.cluster import Cluster, free_port
 from pgtally.migrate import migrate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -30,6 +30,10 @@ SERVICE_PASSWORD = "only-in-tests"
 
 settings.register_profile(
     "pgtally", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+# For errors that are made on purpose: that there is one is enough.
+settings.register_profile(
+    "first-failure", settings.get_profile("pgtally"), phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile("pgtally")
 

@@ -67,7 +67,8 @@ def check_every_answer(patch: Any) -> None:
                 if not _fetched:
                     address = request.url.copy_with(raw_path=b"/schema/openapi.json")
                     _fetched.update(httpx.get(address).json())
-            assert undocumented(_fetched, response) == []
+            missing = undocumented(_fetched, response)
+            assert not missing, f"not in the OpenAPI document: {missing}"
         return response
 
     patch.setattr(httpx.Client, "send", send_and_check)

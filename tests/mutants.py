@@ -377,14 +377,16 @@ def run(tree: Path, tests: list[str]) -> str:
     # The copy's packages, wherever they lie, before the installed ones.
     roots = [tree / "service", tree]
     environment = {**os.environ, "PYTHONPATH": ":".join(map(str, roots))}
+    options = ["-x", "-q", "--no-header", "--tb=line", "--hypothesis-profile=first-failure"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=line", *tests],
+        [sys.executable, "-m", "pytest", *options, *tests],
         cwd=tree, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode == 0:
         return "passed"
-    last = done.stdout.strip().rpartition("\n")[2]
-    if re.search(r"\d+ failed", last):
+    # A fixture may notice as well, but then by an assertion: SQL that does not load proves nothing.
+    asserted = re.search(r"^(E +|/\S+ )AssertionError", done.stdout, re.MULTILINE)
+    if asserted or re.search(r"\d+ failed", done.stdout.strip().rpartition("\n")[2]):
         return "caught"
     print(done.stdout[-1000:], done.stderr[-1000:], file=sys.stderr)
     return "broken"
