@@ -132,6 +132,6 @@ def test_only_what_is_in_the_form_of_an_event_is_replayed(client):
     assert (json.loads(kept["event"]), kept["replayable"]) == ({"type": "track"}, False)
     for ids in ([], [kept["id"]]):
         replayed = client.post("/events/rejected/replay", json={"ids": ids})
-        assert replayed.json() == {"accepted": 0, "duplicates": 0, "rejected": 0}
+        assert replayed.json() == {"accepted": 0, "duplicates": 0, "conflicts": 0, "rejected": 0}
     assert [one["id"] for one in client.get("/events/rejected").json()["events"]] == [kept["id"]]
     assert client.get(COUNT).json() == {"total": 0}

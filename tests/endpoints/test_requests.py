@@ -158,7 +158,7 @@ def test_rejected_events_are_kept_with_their_reasons_listed_and_replayed(client,
     assert [json.loads(one["event"]) for one in page["events"]] == events[:0:-1]
     assert all(one["errors"][0]["detail"] and one["replayable"] for one in page["events"])
     assert client.post("/events/rejected/replay").json() == {
-        "accepted": 0, "duplicates": 0, "rejected": 4,
+        "accepted": 0, "duplicates": 0, "conflicts": 0, "rejected": 4,
     }  # fmt: skip
     # An hour later the early one is no longer early.
     early = page["events"][0]

@@ -52,7 +52,8 @@ FUNCTIONS = {
     """,
     ("tally", "tally_owner", "tally_bi"): "version",
     ("tally", "tally_owner", "tally_tenant"): """
-        actor_hash check_events check_partition_version check_query check_time_zone earliest_time
+        actor_hash check_events count_conflicts data_error event_columns event_stored replay_errors
+        text_error value_error check_partition_version check_query check_time_zone earliest_time
         event_errors event_totals filter_path finalized_to is_uuid keep_time knows_time_zone measure
         measures parse_date parse_instant partition_version partition_version_seen
         period_type_name query_zone raise_invalid range_date range_end range_parts range_previous

@@ -101,7 +101,10 @@ class Edge:
                 raise
             # Cancelling the handler has cancelled its statement in the database too.
             late = Problem(
-                504, f"the request took longer than {self._seconds:g} s; it was cancelled"
+                504,
+                f"the request took longer than {self._seconds:g} s; it was cancelled",
+                # Its commit may have come first.
+                code="" if scope["method"] in ("GET", "HEAD") else "outcome_unknown",
             )
             if reading:
                 late = Problem(408, f"the body did not arrive within {self._seconds:g} s")

@@ -36,9 +36,19 @@ def _scrub(value: Any) -> Any:
         return {_scrub(key): _scrub(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_scrub(inner) for inner in value]
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _vast(text: str) -> Decimal:
+    """A number that is exact or, beyond what Decimal can hold, one that is refused as too large."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("1E+999999")
 
 
 def decode(body: bytes) -> Any:
@@ -55,7 +65,8 @@ def decode(body: bytes) -> Any:
         return _scrub(
             stdlib_json.loads(
                 body.decode(errors="replace"),
-                parse_float=Decimal,
+                parse_float=_vast,
+                parse_int=lambda text: int(text) if len(text) < 300 else Decimal(text),
                 parse_constant=lambda _: None,
                 strict=False,
             )

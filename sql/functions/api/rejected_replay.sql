@@ -11,14 +11,14 @@ declare
   v_row record;
   v_errors jsonb;
   v_event record;
-  v_ids bigint[] := '{}';
-  v_occurred_at timestamptz[] := '{}';
-  v_event_id uuid[] := '{}';
-  v_event_type text[] := '{}';
-  v_value numeric[] := '{}';
-  v_actor_id text[] := '{}';
-  v_session_id text[] := '{}';
-  v_data jsonb[] := '{}';
+  v_ids bigint[] := array[]::bigint[];
+  v_occurred_at timestamptz[] := array[]::timestamptz[];
+  v_event_id uuid[] := array[]::uuid[];
+  v_event_type text[] := array[]::text[];
+  v_value numeric[] := array[]::numeric[];
+  v_actor_id text[] := array[]::text[];
+  v_session_id text[] := array[]::text[];
+  v_data jsonb[] := array[]::jsonb[];
 begin
   rejected := 0;
   for v_row in

@@ -20,7 +20,7 @@ begin
   end if;
   return v_errors;
 exception when data_exception or program_limit_exceeded or statement_too_complex then
-  return '[{"pointer": "", "detail": "is not JSON that can be stored"}]';
+  return jsonb '[{"pointer": "", "detail": "is not JSON that can be stored"}]';
 end
 $$;
 alter function tally.replay_errors owner to tally_owner;
