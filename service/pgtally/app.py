@@ -39,6 +39,7 @@ from pgtally.problems import Problem
 HANDLERS: dict[str, list[Any]] = {
     "Tenants": [
         tenants.create_tenant, tenants.list_tenants, tenants.get_tenant, tenants.update_tenant,
+        tenants.delete_tenant, tenants.get_tenant_deletion,
     ],
     "Keys": [keys.create_key, keys.list_keys, keys.rotate_key, keys.revoke_key],
     "Events": [

@@ -36,6 +36,7 @@ create table tally.tenants (
   created_at timestamptz not null default now(),
   rate_limits_per_minute jsonb not null default '{}'
     constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute)),
+  deleted_at timestamptz,
   constraint tenants_quarter_hour_retention_check check (quarter_hour_retention >= event_retention)
 );
 comment on table tally.tenants is 'Tenants and their settings; what the jobs know of them is in tally.tenant_state.';
@@ -45,6 +46,7 @@ comment on column tally.tenants.event_retention is 'How long raw events are kept
 comment on column tally.tenants.quarter_hour_retention is 'How long quarter-hour summaries are kept, no shorter than the events; NULL keeps them for ever. Days, weeks and months are kept for ever.';
 comment on column tally.tenants.rate_limits_per_minute is
   'Overrides for all keys of the tenant together, for example {"ingest": 5000}; a key''s own go first.';
+comment on column tally.tenants.deleted_at is 'When its deletion was asked for: from then on nobody reads or stores anything of it. The row itself goes last.';
 
 alter table tally.tenants enable row level security;
 create policy own_tenant on tally.tenants

@@ -7,7 +7,8 @@ OURS = "('api', 'bi', 'tally')"
 OWN_ROWS = "(tenant_id = tally.current_tenant())"
 TABLES_WITH_OWN_ROWS = {
     "tally.api_keys", "tally.erasures", "tally.events", "tally.receipts", "tally.rejected_events",
-    "tally.summaries", "tally.summary_deltas", "tally.tenant_state", "tally.tenants",
+    "tally.summaries", "tally.summary_deltas", "tally.tenant_deletions", "tally.tenant_state",
+    "tally.tenants",
 }  # fmt: skip
 
 # Their owner, tally_owner, may do everything; who else may do what. Partitions have no grants.
@@ -29,6 +30,7 @@ RELATIONS = {
     "tally.rejected_events": {"tally_tenant": "delete insert select update"},
     "tally.summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.summary_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
+    "tally.tenant_deletions": {"tally_tenant": "select"},
     "tally.tenant_state": {"tally_tenant": "select"},
     "tally.tenants": {"tally_tenant": "select"},
 }
@@ -44,7 +46,7 @@ FUNCTIONS = {
     """,
     ("api", "tally_owner", "tally_service"): """
         actor_erase key_create key_find key_list key_revoke key_rotate key_touch metrics rate_take
-        service_status tenant_create tenant_list tenant_update
+        service_status tenant_create tenant_delete tenant_deletion_find tenant_list tenant_update
     """,
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
         current_tenant day_start first_date hashes_hll local_date next_date period_ceiling
@@ -52,13 +54,15 @@ FUNCTIONS = {
     """,
     ("tally", "tally_owner", "tally_bi"): "version",
     ("tally", "tally_owner", "tally_tenant"): """
-        actor_hash check_events count_conflicts data_error event_columns event_stored replay_errors
-        text_error value_error check_partition_version check_query check_time_zone earliest_time
-        event_errors event_totals filter_path finalized_to is_uuid keep_time knows_time_zone measure
+        actor_hash check_events check_partition_version check_query check_read_committed
+        check_time_zone count_conflicts data_error earliest_time event_columns event_errors
+        event_stored event_totals filter_path finalized_to ingest_lock is_uuid keep_time
+        knows_time_zone measure replay_errors text_error value_error
         measures parse_date parse_instant partition_version partition_version_seen
         period_type_name query_zone raise_invalid range_date range_end range_parts range_previous
         range_total raw_totals reject_events summary_extent summary_range summary_totals
-        tenant_read tenant_set_current time_error timeline timeline_buckets uuid7 uuid7_time
+        tenant_read tenant_set_current tenant_write time_error timeline timeline_buckets uuid7
+        uuid7_time
     """,
 }
 MEMBERS = {"tally_jobs": "tally_owner"}

@@ -5,8 +5,10 @@ import gzip
 import io
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -63,9 +65,39 @@ def import_command(
     the exit code is 1. Each event needs a time: occurredAt, or an id that is a UUIDv7.
     """
     form = form or transfer.guess_format(file)
-    raw: Any = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
-    size = None if file == "-" else Path(file).stat().st_size
+    with connect(dsn) as connection:
+        found = tenant_id(connection, tenant)
+    source = Source(file)
+    lines = transfer.read_lines(transfer.open_input(source.raw), form, time_zone)
+    result = run_import(dsn, found, source, lines, form, from_line, bad_lines)
+    if as_json:
+        show_one(msgspec.structs.asdict(result), True)
+    else:
+        click.echo(f"{result.accepted:,} new, {result.duplicates:,} duplicates, {result.bad:,} bad")
+    sys.exit(1 if result.bad else 0)
+
+
+class Source:
+    """A file that is imported, or standard input, whose size is not known."""
+
+    def __init__(self, file: str) -> None:
+        self.raw: Any = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
+        self.size = None if file == "-" else Path(file).stat().st_size
+
+
+def run_import(
+    dsn: str,
+    tenant: UUID,
+    source: Source,
+    lines: Iterable[tuple[int, bytes]],
+    form: transfer.Format = "ndjson",
+    from_line: int = 1,
+    bad_lines: io.BufferedWriter | None = None,
+    again: str = "go on with --from-line {line}",
+) -> transfer.ImportResult:
+    """Imports lines and tells how far it is. What ends it ends the command and tells how to go on."""
     result = transfer.ImportResult(line=from_line - 1)
+    size = source.size
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("lines", total=size)
 
@@ -79,7 +111,7 @@ def import_command(
 
         def progress(now: transfer.ImportResult) -> None:
             nonlocal told
-            done = raw.tell() if size else 0
+            done = source.raw.tell() if size else 0
             bar.update(task, completed=done, description=f"{now.line:,} lines")
             if bar.disable and time.monotonic() - told > 5:
                 told = time.monotonic()
@@ -92,12 +124,9 @@ def import_command(
                 click.echo(f"{now.line:,} lines, {rate:,.0f} events/s{left}", err=True)
 
         try:
-            with connect(dsn) as connection:
-                found = tenant_id(connection, tenant)
-            lines = transfer.read_lines(transfer.open_input(raw), form, time_zone)
             transfer.import_events(
                 lambda: psycopg.connect(dsn, autocommit=True, application_name="pgtally import"),
-                found, lines, form, from_line, bad, result, progress,
+                tenant, lines, form, from_line, bad, result, progress,
             )  # fmt: skip
         except (psycopg.Error, KeyboardInterrupt, OSError, EOFError) as error:
             text = (
@@ -105,13 +134,9 @@ def import_command(
             )
             raise click.ClickException(
                 f"{text}\n{result.accepted:,} events are stored; "
-                f"go on with --from-line {result.line + 1}"
+                + again.format(line=result.line + 1)
             ) from error
-    if as_json:
-        show_one(msgspec.structs.asdict(result), True)
-    else:
-        click.echo(f"{result.accepted:,} new, {result.duplicates:,} duplicates, {result.bad:,} bad")
-    sys.exit(1 if result.bad else 0)
+    return result
 
 
 @click.command("export")

@@ -4,7 +4,7 @@ import rich_click as click
 from click.shell_completion import get_completion_class
 
 from pgtally import __version__
-from pgtally.cli import bi_roles, events, keys, server, tenants, upkeep
+from pgtally.cli import bi_roles, events, keys, server, tenant_copies, tenants, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,6 +21,8 @@ for command in (
     upkeep.rebuild_command, upkeep.verify_command, upkeep.doctor_command,
 ):  # fmt: skip
     cli.add_command(command)
+tenants.tenant.add_command(tenant_copies.export_command)
+tenants.tenant.add_command(tenant_copies.import_command)
 
 
 @cli.command("completion")

@@ -1,11 +1,17 @@
-"""pgtally tenant: make, list, change."""
+"""pgtally tenant: make, list, change, delete."""
 
+import sys
+import time
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import rich_click as click
 from psycopg.types.json import Jsonb
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pgtally.cli.console import (
+    Row,
     all_tenants,
     call,
     connect,
@@ -45,6 +51,16 @@ SET_CALENDAR = """
     p_week_start => %(week_start)s::integer) as changed_rows
 """
 
+DELETE = """
+  select *
+  from tally.tenant_delete(
+    p_tenant => %(tenant)s::uuid, p_name => %(name)s::text, p_limit => %(limit)s::integer)
+"""
+DELETIONS = """
+  select *
+  from tally.tenant_deletion_list()
+"""
+
 
 def _limits(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, int]:
     limits: dict[str, int] = {}
@@ -66,7 +82,7 @@ limit_option = click.option(
 
 @click.group()
 def tenant() -> None:
-    """Tenants: make, list, change."""
+    """Tenants: make, list, change, copy, delete."""
 
 
 @tenant.command("create")
@@ -154,3 +170,80 @@ def tenant_set_calendar(
             week_start=week_start,
         )  # fmt: skip
     show_one(row, as_json)
+
+
+@tenant.command("delete")
+@dsn_option
+@json_option
+@click.argument("tenant")
+@click.option(
+    "--confirm", required=True, metavar="NAME",
+    help="The name of the tenant, exactly: deleting is for good.",
+)  # fmt: skip
+@click.option("--batch", default=10_000, help="Rows a transaction.")
+def tenant_delete(dsn: str, as_json: bool, tenant: str, confirm: str, batch: int) -> None:
+    """Delete a tenant for good: events, summaries, keys, BI logins.
+
+    A certificate stays. Nobody reads or stores anything of the tenant from the first moment; its
+    rows go while others work. Interrupted, run it again, or leave the rest to the hourly maintain.
+    Exit code 1 if BI logins are left: they are named. `pgtally tenant export` keeps a copy, before.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    told: set[str | None] = set()
+
+    def tell(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.message_primary not in told:
+            told.add(notice.message_primary)
+            click.echo(notice.message_primary, err=True)
+
+    try:
+        with connect(dsn) as connection, Progress(*columns, disable=not sys.stderr.isatty()) as bar:
+            connection.add_notice_handler(tell)
+            task = bar.add_task("marking", total=None)
+            found = _deletable(connection, tenant)
+            before: Row = {}
+            told_at = time.monotonic()
+            while True:
+                (now,) = call(connection, DELETE, tenant=found, name=confirm, limit=batch)
+                text = _progress(now)
+                bar.update(task, description=text)
+                if bar.disable and time.monotonic() - told_at > 5:
+                    told_at = time.monotonic()
+                    click.echo(text, err=True)
+                if now["state"] == "done":
+                    break
+                if now == before:
+                    # Others still work on it.
+                    time.sleep(0.1)
+                before = now
+    except KeyboardInterrupt as error:
+        raise click.ClickException(
+            "interrupted: what was marked stays so; run it again to go on, or leave it to maintain"
+        ) from error
+    show_one(now, as_json)
+    sys.exit(1 if now["logins_left"] else 0)
+
+
+def _deletable(connection: psycopg.Connection[Row], tenant: str) -> UUID:
+    """The tenant with this id or name, also where its deletion is under way."""
+    for row in call(connection, DELETIONS):
+        if row["name"] == tenant:
+            found: UUID = row["tenant_id"]
+            return found
+    return tenant_id(connection, tenant)
+
+
+def _progress(now: Row) -> str:
+    if now["state"] == "marked":
+        return "marked; waiting for transactions that stored events before"
+    return f"{now['event_count']:,} events, {now['summary_count']:,} summaries removed"
+
+
+@tenant.command("deletions")
+@dsn_option
+@json_option
+def tenant_deletions(dsn: str, as_json: bool) -> None:
+    """List deleted tenants by their ids, newest first: the certificates."""
+    with connect(dsn) as connection:
+        rows = call(connection, DELETIONS)
+    show(rows, as_json)

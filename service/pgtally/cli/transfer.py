@@ -1,4 +1,4 @@
-"""Imports and exports of events, for `pgtally import` and `pgtally export`.
+"""Imports and exports: of events, for `pgtally import` and `pgtally export`, and of whole tenants.
 
 An import may be run again from the start, or from any line: events keep their ids, and a line
 without one gets an id made of its number and content, so nothing is stored twice.
@@ -21,6 +21,7 @@ import msgspec
 import psycopg
 
 from pgtally.cli.load import full_weeks, make_partitions
+from pgtally.endpoints import tenants
 from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
@@ -42,6 +43,14 @@ class ImportedEvent(Event, forbid_unknown_fields=True, rename="camel"):
     received_at: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class TenantCopy(msgspec.Struct, rename="camel"):
+    """The first line of a file that holds a whole tenant; then come its events."""
+
+    # The version of the format.
+    pgtally_tenant: Literal[1]
+    settings: tenants.Tenant
+
+
 class BadLine(msgspec.Struct):
     """A line that is no event, and why."""
 
@@ -60,6 +69,7 @@ class ImportResult(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(ImportedEvent)
+_copy = msgspec.json.Decoder(TenantCopy)
 
 
 def open_input(file: io.BufferedReader) -> BinaryIO:
@@ -123,6 +133,13 @@ def read_lines(file: BinaryIO, form: Format, zone: ZoneInfo | None) -> Iterator[
     for number, line in enumerate(file, 1):
         if stripped := line.strip():
             yield number, stripped
+
+
+def read_copy(file: BinaryIO) -> tuple[tenants.Tenant, Iterator[tuple[int, bytes]]]:
+    """The settings of the tenant that a file holds, and the lines of its events. Raises
+    msgspec.DecodeError for another file."""
+    settings = _copy.decode(file.readline()).settings
+    return settings, ((number + 1, line) for number, line in read_lines(file, "ndjson", None))
 
 
 def _decode(
@@ -228,6 +245,37 @@ def export_events(
     form: Format,
 ) -> int:
     """Writes the raw events of a range, oldest first, of one snapshot; returns how many."""
+    if form == "csv":
+        write(csv_lines([], RawEvent, header=True))
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        return _export(connection, tenant, start, end, zone, write, form)
+
+
+def export_tenant(
+    connection: psycopg.Connection[Any], tenant: UUID, write: Callable[[bytes], object]
+) -> tuple[tenants.Tenant, int]:
+    """Writes a tenant's settings and all its raw events, of one snapshot; returns the settings and
+    how many events."""
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        parameters = {"after": "", "limit": 1, "tenant": tenant}
+        (row,) = connection.execute(tenants.LIST, parameters, binary=True).fetchall()
+        settings = tenants.Tenant(*row)
+        write(ndjson_lines([TenantCopy(1, settings)]))
+        everything = ("-infinity", "infinity", "")
+        return settings, _export(connection, tenant, *everything, write, "ndjson")
+
+
+def _export(
+    connection: psycopg.Connection[Any],
+    tenant: UUID,
+    start: str,
+    end: str,
+    zone: str,
+    write: Callable[[bytes], object],
+    form: Format,
+) -> int:
     count = 0
     parameters: dict[str, Any] = {
         "tenant": tenant,
@@ -240,18 +288,14 @@ def export_events(
         "limit": 5_000,
         "request": "export",
     }
-    if form == "csv":
-        write(csv_lines([], RawEvent, header=True))
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read read only")
-        while True:
-            rows = connection.execute(PAGE, parameters, binary=True).fetchall()
-            events = [RawEvent(*row) for row in rows]
-            if form == "csv":
-                write(csv_lines(events, RawEvent, header=False))
-            else:
-                write(ndjson_lines(events))
-            count += len(rows)
-            if len(rows) < parameters["limit"]:
-                return count
-            parameters |= {"after_at": rows[-1][2], "after_id": rows[-1][0]}
+    while True:
+        rows = connection.execute(PAGE, parameters, binary=True).fetchall()
+        events = [RawEvent(*row) for row in rows]
+        if form == "csv":
+            write(csv_lines(events, RawEvent, header=False))
+        else:
+            write(ndjson_lines(events))
+        count += len(rows)
+        if len(rows) < parameters["limit"]:
+            return count
+        parameters |= {"after_at": rows[-1][2], "after_id": rows[-1][0]}

@@ -22,6 +22,7 @@ HELP = {
     "partitions_ahead": "Weekly partitions that begin in the future.",
     "healed_summaries_30d": "Summary rows that differed from the raw events and were rebuilt.",
     "rejected_events": "Rejected events that are kept, counted up to 100,000.",
+    "tenant_deletions_waiting": "Deletions of tenants that are not done.",
     "job_last_success_timestamp_seconds": "When each job last finished well.",
     "job_failures_30d": "Runs of each job that failed or were interrupted.",
     "bytes": "Size on disk, indexes included.",

@@ -1,11 +1,13 @@
-"""Tenants: make, list, change. For keys of the installation."""
+"""Tenants: make, list, change, delete. For keys of the installation."""
 
+import asyncio
+import time
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Response, get, patch, post
+from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import Meta
 from psycopg.types.json import Jsonb
@@ -46,7 +48,21 @@ UPDATE = f"""
     p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
     p_by => %(by)s::uuid)
 """
+DELETION = """
+    tenant_id, state, event_count, first_occurred_at, last_occurred_at, summary_count, requested_at,
+    finished_at, logins_left"""
+DELETE = f"""
+  select {DELETION}
+  from api.tenant_delete(
+    p_tenant => %(tenant)s::uuid, p_name => %(name)s::text, p_by => %(by)s::uuid)
+"""
+FIND_DELETION = f"""
+  select {DELETION}
+  from api.tenant_deletion_find(p_tenant => %(tenant)s::uuid)
+"""
 EVERY = UUID(int=0)
+# How long a request goes on removing what is left of a tenant.
+REMOVING_SECONDS = 2.0
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
@@ -103,6 +119,36 @@ class TenantsQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
+class DeletionQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A safeguard: which tenant is meant."""
+
+    name: Annotated[
+        str, Meta(max_length=200, description="Needed: the name of the tenant, exactly.")
+    ] = ""
+
+
+class Deletion(msgspec.Struct, rename="camel"):
+    """What the deletion of a tenant has removed so far. It is kept, without the tenant's name."""
+
+    id: UUID
+    state: Annotated[
+        Literal["marked", "removing", "done"],
+        Meta(
+            description="marked: requests are refused, and those that had begun are waited for; "
+            "removing: its rows go; done: nothing is left."
+        ),
+    ]
+    events: int
+    first_occurred_at: datetime | None
+    last_occurred_at: datetime | None
+    summaries: int
+    requested_at: datetime
+    finished_at: datetime | None
+    logins_left: Annotated[
+        list[str], Meta(description="BI logins, which only who has the database can drop.")
+    ]
+
+
 _new_tenant = msgspec.json.Decoder(NewTenant)
 _change = msgspec.json.Decoder(TenantChange)
 
@@ -136,11 +182,11 @@ async def list_tenants(request: Incoming, db: Db) -> Response[list[Tenant]]:
 
 @get(
     "/tenants/{tenant_id:uuid}",
-    operation=Operation(scope="admin", installation=True, rate_class="tenants"),
+    operation=Operation(scope="admin", installation=True, rate_class="tenants", errors=(410,)),
     summary="One tenant",
 )
 async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
-    """404 if there is none with this id."""
+    """404 if there is none with this id, 410 if it was deleted."""
     rows = await db.call(LIST, {"after": "", "limit": 1, "tenant": tenant_id})
     if not rows:
         raise Problem(404, "no such tenant")
@@ -150,7 +196,8 @@ async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
 @patch(
     "/tenants/{tenant_id:uuid}",
     operation=Operation(
-            scope="admin", installation=True, rate_class="tenants", body=TenantChange, errors=(409,)
+            scope="admin", installation=True, rate_class="tenants", body=TenantChange,
+            errors=(409, 410),
         ),
     summary="Change a tenant",
 )  # fmt: skip
@@ -167,6 +214,47 @@ async def update_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) ->
     }
     rows = await db.call(UPDATE, parameters)
     return respond(Tenant(*rows[0]))
+
+
+@delete(
+    "/tenants/{tenant_id:uuid}",
+    status_code=200,
+    operation=Operation(
+            scope="admin", installation=True, rate_class="tenants", query=DeletionQuery,
+            also={202: "Marked: nobody reads or stores anything of it any more. Rows are left."},
+        ),
+    summary="Delete a tenant",
+)  # fmt: skip
+async def delete_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) -> Response[Deletion]:
+    """For good, with all its events, summaries and keys. From now on its keys get 410, and 401 once
+    they are gone too.
+
+    202 where rows are left after some seconds: the hourly maintain goes on with them, or repeat the
+    request. 200 when it is done.
+    """
+    query, _ = split_query(request, DeletionQuery)
+    parameters = {"tenant": tenant_id, "name": query.name, "by": caller_of(request).key_id}
+    until = time.monotonic() + REMOVING_SECONDS
+    while True:
+        before = time.monotonic()
+        deletion = Deletion(*(await db.call(DELETE, parameters))[0])
+        if deletion.state == "done" or before > until:
+            return respond(deletion, 200 if deletion.state == "done" else 202)
+        if deletion.state == "marked":
+            await asyncio.sleep(0.05)
+
+
+@get(
+    "/tenants/{tenant_id:uuid}/deletion",
+    operation=Operation(scope="admin", installation=True, rate_class="tenants"),
+    summary="What became of a deleted tenant",
+)
+async def get_tenant_deletion(db: Db, tenant_id: FromPath[UUID]) -> Response[Deletion]:
+    """The certificate, from the request on and for ever. 404 for a tenant that nobody deleted."""
+    rows = await db.call(FIND_DELETION, {"tenant": tenant_id})
+    if not rows:
+        raise Problem(404, "no tenant with this id was deleted")
+    return respond(Deletion(*rows[0]))
 
 
 def _days(days: int | msgspec.UnsetType | None) -> int:

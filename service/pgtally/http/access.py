@@ -51,6 +51,8 @@ class Access(ASGIMiddleware):
         passage = passage_of(scope)
         caller = await self._authentication.find(key, address_of(scope))
         passage.caller, passage.key = caller, key
+        if caller.tenant_deleted:
+            raise Problem(410, "the tenant was deleted")
         if operation.scope not in caller.scopes:
             raise Problem(403, f"this key lacks the scope {operation.scope}")
         if operation.installation and caller.tenant_id is not None:

@@ -53,6 +53,7 @@ ERRORS = {
     404: "There is none.",
     408: "The body did not arrive in time.",
     409: "The name is taken.",
+    410: "The tenant was deleted.",
     413: "The body is too large.",
     414: "The query is too long.",
     415: "The content type or encoding is not supported.",
@@ -252,6 +253,8 @@ def _operation(
         )  # fmt: skip
         operation["security"] = [{name: []} for name in declared.door.security]
         statuses |= {400, 401, 403, 429}
+        if not declared.installation:
+            statuses.add(410)
     in_path = [p for p in operation.get("parameters", []) if p["in"] == "path"]
     if in_path:
         statuses.add(404)

@@ -26,6 +26,7 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: list[str]
     key_limits_per_minute: dict[str, int]
     tenant_limits_per_minute: dict[str, int]
+    tenant_deleted: bool = False
 
     @property
     def tenant(self) -> UUID:

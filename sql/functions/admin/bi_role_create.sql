@@ -20,9 +20,8 @@ begin
       message = 'a label has 1 to 27 lower-case letters, digits and underscores';
   elsif p_connection_limit not between 1 and 100 then
     raise exception using errcode = 'TY400', message = 'a connection limit is 1 to 100';
-  elsif not exists (select from tally.tenants as t where t.tenant_id = p_tenant) then
-    raise exception using errcode = 'TY404', message = 'no such tenant';
   end if;
+  perform tally.tenant_read(p_tenant);
   password := coalesce(
     nullif(p_password, ''), replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
   execute format(
@@ -50,4 +49,4 @@ $$;
 alter function tally.bi_role_create owner to tally_owner;
 revoke all on function tally.bi_role_create from public;
 comment on function tally.bi_role_create is
-  'Makes the login bi_<tenant>_<label> that sees one tenant''s views and returns it with its password, this once. TY400, TY404, TY409.';
+  'Makes the login bi_<tenant>_<label> that sees one tenant''s views and returns it with its password, this once. TY400, TY404, TY409, TY410.';

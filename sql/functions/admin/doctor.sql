@@ -15,6 +15,8 @@ begin
     select * from tally.doctor_setup()
     union all
     select * from tally.doctor_isolation()
+    union all
+    select * from tally.doctor_deletions()
   ) as c
   order by c.status in ('ok', 'advice'), c.status, c.check_name;
 end

@@ -20,7 +20,7 @@ language plpgsql volatile strict security definer
 set search_path = ''
 as $$
 declare
-  v_tenant tally.tenant_context := tally.tenant_set_current(p_tenant);
+  v_tenant tally.tenant_context := tally.tenant_write(p_tenant);
   v_count integer := cardinality(p_occurred_at);
   v_plain boolean := true;
   v_deadlocks integer := 0;

@@ -27,7 +27,7 @@ as $$
 declare
   v_receipt tally.receipts;
 begin
-  perform tally.tenant_set_current(p_tenant);
+  perform tally.tenant_write(p_tenant);
   accepted := 0;
   duplicates := 0;
   conflicts := 0;

@@ -12,6 +12,7 @@ language plpgsql volatile strict security definer
 set search_path = ''
 as $$
 begin
+  perform tally.tenant_read(p_tenant);
   return query
   select *
   from tally.key_make(p_tenant, p_name, p_scopes, p_expires_at, p_rate_limits_per_minute, p_by);
@@ -23,4 +24,4 @@ alter function api.key_create owner to tally_owner;
 revoke all on function api.key_create from public;
 grant execute on function api.key_create to tally_service;
 comment on function api.key_create is
-  'Makes an API key of a tenant and returns it; it cannot be shown again. p_by is the key that asks, for the audit log. TY404, TY400 for a bad argument.';
+  'Makes an API key of a tenant and returns it; it cannot be shown again. p_by is the key that asks, for the audit log. TY404, TY410, TY400 for a bad argument.';

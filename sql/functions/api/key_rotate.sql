@@ -22,6 +22,7 @@ begin
     raise exception using
       errcode = 'TY400', column = 'p_overlap_seconds', message = 'both keys may work for 0 seconds to 90 days';
   end if;
+  perform tally.tenant_read(p_tenant);
   update tally.api_keys as k
   set expires_at = least(k.expires_at, v_until)
   where k.key_id = p_key_id
@@ -46,4 +47,4 @@ alter function api.key_rotate owner to tally_owner;
 revoke all on function api.key_rotate from public;
 grant execute on function api.key_rotate to tally_service;
 comment on function api.key_rotate is
-  'Makes a key with the same name, scopes and limits and returns it; the old one expires after p_overlap_seconds. TY404, TY400.';
+  'Makes a key with the same name, scopes and limits and returns it; the old one expires after p_overlap_seconds. TY404, TY410, TY400.';

@@ -18,6 +18,10 @@ begin
   select 'rejected_events', '', count(*)::double precision
   from (select from tally.rejected_events limit 100000) as r
   union all
+  select 'tenant_deletions_waiting', '', count(*)::double precision
+  from tally.tenant_deletions as d
+  where d.finished_at is null
+  union all
   select
     'bytes',
     case when c.relispartition then 'events' else c.relname::text end,

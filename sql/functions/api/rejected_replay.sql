@@ -7,7 +7,7 @@ language plpgsql volatile strict security definer
 set search_path = ''
 as $$
 declare
-  v_tenant tally.tenant_context := tally.tenant_set_current(p_tenant);
+  v_tenant tally.tenant_context := tally.tenant_write(p_tenant);
   v_row record;
   v_errors jsonb;
   v_event record;

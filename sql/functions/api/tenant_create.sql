@@ -41,7 +41,13 @@ begin
   cross join tally.key_make(v_id, 'default', tally.scopes(), p_by => p_by) as k;
 exception
   when unique_violation then
-    raise exception using errcode = 'TY409', column = 'p_name', message = 'a tenant with this name exists';
+    raise exception using
+      errcode = 'TY409', column = 'p_name', message = case
+        when exists (
+          select from tally.tenants as t where t.name = p_name and t.deleted_at is not null)
+        then 'a tenant with this name is being deleted; try again when that is done'
+        else 'a tenant with this name exists'
+      end;
   when check_violation then
     raise exception using
       errcode = 'TY400', column = 'p_quarter_hour_retention_days',

@@ -1,4 +1,5 @@
--- Tenants in the order of their names, up to p_limit after a given name, or one by its id.
+-- Tenants in the order of their names, up to p_limit after a given name, or one by its id. A deleted
+-- one is not among them: tally.tenant_deletion_list.
 create function api.tenant_list(
   p_after text default '', p_limit integer default 1000,
   p_tenant uuid default '00000000-0000-0000-0000-000000000000'
@@ -14,6 +15,9 @@ begin
   if p_limit not between 1 and 10000 then
     raise exception using errcode = 'TY400', column = 'p_limit', message = 'limit is 1 to 10,000';
   end if;
+  if p_tenant <> '00000000-0000-0000-0000-000000000000' then
+    perform tally.tenant_read(p_tenant);
+  end if;
   return query
   select
     t.tenant_id, t.name, t.time_zone, t.week_start::integer,
@@ -21,6 +25,7 @@ begin
     extract(day from t.quarter_hour_retention)::integer, t.rate_limits_per_minute, t.created_at
   from tally.tenants as t
   where t.name > p_after
+    and t.deleted_at is null
     and (p_tenant = '00000000-0000-0000-0000-000000000000' or t.tenant_id = p_tenant)
   order by t.name
   limit p_limit;
@@ -30,4 +35,4 @@ alter function api.tenant_list owner to tally_owner;
 revoke all on function api.tenant_list from public;
 grant execute on function api.tenant_list to tally_service;
 comment on function api.tenant_list is
-  'Up to p_limit tenants by name after p_after, or the one with id p_tenant. For the installation''s admin.';
+  'Up to p_limit tenants by name after p_after, or the one with id p_tenant: TY404, TY410 if it was deleted. For the installation''s admin.';

@@ -34,9 +34,9 @@ begin
       else tally.retention_interval(p_quarter_hour_retention_days, 'p_quarter_hour_retention_days')
     end,
     rate_limits_per_minute = coalesce(nullif(p_rate_limits_per_minute, 'null'), t.rate_limits_per_minute)
-  where t.tenant_id = p_tenant;
+  where t.tenant_id = p_tenant and t.deleted_at is null;
   if not found then
-    raise exception using errcode = 'TY404', message = 'no such tenant';
+    perform tally.tenant_read(p_tenant);
   end if;
   perform tally.audit(
     'tenant.update', p_tenant, p_tenant::text, p_by,
@@ -58,4 +58,4 @@ alter function api.tenant_update owner to tally_owner;
 revoke all on function api.tenant_update from public;
 grant execute on function api.tenant_update to tally_service;
 comment on function api.tenant_update is
-  'Changes name, retention or rate limits of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY409, TY400.';
+  'Changes name, retention or rate limits of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY409, TY410, TY400.';

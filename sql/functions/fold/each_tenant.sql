@@ -29,11 +29,15 @@ begin
         from tally.job_step(p_step, v_tenant, p_days) as s;
         rows := rows + v_rows;
         healed := healed + v_healed;
-      exception when others then
-        error := format('tenant %s: %s', v_tenant, sqlerrm);
-        raise warning '%', error;
-        failures := failures + 1;
-        v_more := false;
+      exception
+        when sqlstate 'TY410' then
+          -- Deleted since the list was made.
+          v_more := false;
+        when others then
+          error := format('tenant %s: %s', v_tenant, sqlerrm);
+          raise warning '%', error;
+          failures := failures + 1;
+          v_more := false;
       end;
       commit;
       exit when not v_more;

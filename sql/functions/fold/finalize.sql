@@ -10,7 +10,8 @@ language plpgsql
 as $$
 declare
   v_run bigint;
-  v_tenants uuid[] := array(select t.tenant_id from tally.tenants as t);
+  v_tenants uuid[] := array(
+    select t.tenant_id from tally.tenants as t where t.deleted_at is null);
   v_error text;
 begin
   if p_period_type not in ('day', 'week', 'month') then

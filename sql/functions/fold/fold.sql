@@ -8,7 +8,12 @@ language plpgsql
 as $$
 declare
   v_run bigint := tally.job_start('fold');
-  v_tenants uuid[] := array(select distinct d.tenant_id from tally.summary_deltas as d);
+  v_tenants uuid[] := array(
+    select distinct d.tenant_id
+    from tally.summary_deltas as d
+    where not exists (
+      select from tally.tenants as t
+      where t.tenant_id = d.tenant_id and t.deleted_at is not null));
   v_healed bigint;
   v_error text;
 begin

@@ -27,10 +27,14 @@ begin
     when 'apply retention' then
       rows := tally.retention_apply(p_tenant);
       more := rows > 0;
+    when 'delete tenant' then
+      -- What others hold up is for the next run.
+      select s.rows, s.more and not s.waiting into rows, more
+      from tally.tenant_delete_step(p_tenant) as s;
   end case;
 end
 $$;
 alter function tally.job_step owner to tally_owner;
 revoke all on function tally.job_step from public;
 comment on function tally.job_step is
-  'One step of a job (fold, finalize day, week or month, verify, move retention bounds, apply retention) for a tenant; returns rows, healed rows and whether there is more.';
+  'One step of a job (fold, finalize day, week or month, verify, move retention bounds, apply retention, delete tenant) for a tenant; returns rows, healed rows and whether there is more.';

@@ -13,4 +13,4 @@ $$;
 alter function tally.tenant_lock owner to tally_owner;
 revoke all on function tally.tenant_lock from public;
 comment on function tally.tenant_lock is
-  'Locks a tenant for changes of its summaries until the transaction ends and returns its context; TY404 if there is none.';
+  'Locks a tenant for changes of its summaries until the transaction ends and returns its context; TY404 if there is none, TY410 if it was deleted.';

@@ -8,7 +8,8 @@ language plpgsql
 as $$
 declare
   v_run bigint := tally.job_start('verify');
-  v_tenants uuid[] := array(select t.tenant_id from tally.tenants as t);
+  v_tenants uuid[] := array(
+    select t.tenant_id from tally.tenants as t where t.deleted_at is null);
   v_rows bigint;
   v_error text;
 begin

@@ -1,6 +1,6 @@
 -- Begins every api function that acts for a tenant: from here to the end of the transaction row
 -- security shows this tenant only. Returns what the function has to know of it, TY404 when there is
--- no such tenant.
+-- no such tenant, TY410 when it was deleted. One that stores something begins with tally.tenant_write.
 create function tally.tenant_set_current(p_tenant uuid) returns tally.tenant_context
 language plpgsql stable strict
 set search_path = ''
@@ -19,4 +19,4 @@ alter function tally.tenant_set_current owner to tally_owner;
 revoke all on function tally.tenant_set_current from public;
 grant execute on function tally.tenant_set_current to tally_tenant;
 comment on function tally.tenant_set_current is
-  'Makes the tenant the one that row security shows until the transaction ends, and returns its context; TY404 if there is none.';
+  'Makes the tenant the one that row security shows until the transaction ends, and returns its context; TY404 if there is none, TY410 if it was deleted.';
