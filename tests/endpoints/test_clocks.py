@@ -65,7 +65,7 @@ def limited(*row):
     """A rate limit of 100 a minute, so of lots of 5, and a caller."""
     database = Database(row)
     limit = RateLimit(database, Settings(dsn="", analytics_per_minute=100))
-    caller = Caller(uuid4(), uuid4(), ["read"], {}, {})
+    caller = Caller(uuid4(), uuid4(), ["read"], {}, {}, uuid4())
     return database, lambda: refused(limit.spend, caller, "analytics")
 
 
@@ -145,7 +145,7 @@ def test_the_same_over_http_while_the_database_is_away():
 
 
 def test_a_key_is_remembered_for_the_seconds_set_and_no_longer(clock):
-    row = (uuid4(), uuid4(), ["read"], {}, {})
+    row = (uuid4(), uuid4(), ["read"], {}, {}, uuid4())
     database = Database((hashlib.sha256(key().encode()).digest(), *row))
     found = Authentication(database, AddressLimit(5), 1.0)
     for wait_seconds, asked in ((0, 1), (0.9, 1), (0.2, 2)):

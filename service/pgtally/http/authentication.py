@@ -14,7 +14,8 @@ from pgtally.http.passage import Caller
 from pgtally.http.rate_limit import AddressLimit
 
 FIND = """
-  select key_hash, key_id, tenant_id, scopes, key_limits_per_minute, tenant_limits_per_minute
+  select
+    key_hash, key_id, tenant_id, scopes, key_limits_per_minute, tenant_limits_per_minute, lineage_id
   from api.key_find(p_key_prefix => %(key_prefix)s::text)
 """
 TOUCH = """

@@ -45,7 +45,8 @@ class Lot(msgspec.Struct):
 
 
 class RateLimit:
-    """Counts requests by tenant and class, or by key where the key has a limit of its own."""
+    """Counts requests by tenant and class, or by the lineage of the key where it has a limit of its
+    own, so that rotating it gives no more."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -59,7 +60,7 @@ class RateLimit:
         owner = caller.tenant_id or caller.key_id
         limit = caller.tenant_limits_per_minute.get(rate_class, self._limits[rate_class])
         if rate_class in caller.key_limits_per_minute:
-            owner = caller.key_id
+            owner = caller.lineage_id
             limit = caller.key_limits_per_minute[rate_class]
         if limit == 0:
             raise Problem(
