@@ -61,7 +61,8 @@ def create_app(config: settings.Settings) -> Litestar:
     """An application with a pool of its own, which opens and closes with it."""
     database = Database(config)
     addresses = AddressLimit(config.unauthenticated_per_minute)
-    authentication = Authentication(database, addresses, config.key_cache_seconds)
+    look_ups = AddressLimit(config.unauthenticated_per_minute)
+    authentication = Authentication(database, addresses, look_ups, config.key_cache_seconds)
 
     commits = GroupCommit(database)
     access = Access(authentication, addresses, RateLimit(database, config))

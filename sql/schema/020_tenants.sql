@@ -105,6 +105,7 @@ create table tally.api_keys (
   expires_at timestamptz,
   revoked_at timestamptz,
   last_used_at timestamptz,
+  lineage_id uuid,
   constraint api_keys_without_tenant check (tenant_id is not null or scopes = array['admin'])
 );
 comment on table tally.api_keys is
@@ -113,7 +114,9 @@ comment on column tally.api_keys.key_prefix is 'The public start of the key, by 
 comment on column tally.api_keys.last_used_at is 'To the minute; written by the service once a minute, not with each request.';
 comment on column tally.api_keys.key_hash is 'sha-256 of the whole key, which holds 244 random bits.';
 comment on column tally.api_keys.rate_limits_per_minute is
-  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key alone; 0 refuses all.';
+  'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key and its lineage; 0 refuses all.';
+comment on column tally.api_keys.lineage_id is
+  'The first of the keys that share the buckets of their own limits: successors, and keys made by a key with limits. NULL for that first key itself.';
 create index api_keys_tenant_id on tally.api_keys (tenant_id);
 
 alter table tally.api_keys enable row level security;

@@ -65,7 +65,7 @@ def limited(*row):
     """A rate limit of 100 a minute, so of lots of 5, and a caller."""
     database = Database(row)
     limit = RateLimit(database, Settings(dsn="", analytics_per_minute=100))
-    caller = Caller(uuid4(), uuid4(), ["read"], {}, {})
+    caller = Caller(uuid4(), uuid4(), ["read"], {}, {}, uuid4())
     return database, lambda: refused(limit.spend, caller, "analytics")
 
 
@@ -113,11 +113,34 @@ def test_an_address_has_its_tries_back_one_by_one_and_saves_up_no_more(clock):
         assert refused(addresses.check, "192.0.2.2") is None
 
 
+def test_whoever_fills_the_memory_makes_it_forget_the_oldest_only(clock, monkeypatch):
+    monkeypatch.setattr(rate_limit, "REMEMBERED", 10)
+    addresses = AddressLimit(1)
+    for n in range(12):
+        assert refused(addresses.spend, f"192.0.2.{n}") is None
+    spent = [refused(addresses.check, f"192.0.2.{n}") is not None for n in range(12)]
+    assert spent == [False] * 2 + [True] * 10
+    database = Database((5, 60, 0))
+    limit = RateLimit(database, Settings(dsn="", analytics_per_minute=100))
+    callers = [Caller(uuid4(), uuid4(), ["read"], {}, {}, uuid4()) for _ in range(11)]
+    for caller in [*callers[:10], callers[0], callers[10]]:
+        assert refused(limit.spend, caller, "analytics") is None
+    assert database.asked == 11
+    # The second was used longest ago: the eleventh took its place, and it takes the third's.
+    for n, asked in ((0, 11), (10, 11), (9, 11), (1, 12), (0, 12)):
+        assert refused(limit.spend, callers[n], "analytics") is None
+        assert database.asked == asked, n
+
+
 # Keys
 
 
-def key(checksum=None):
-    text = "pgt_0123456789ab_" + "0" * 64
+def authenticating(database, tries):
+    return Authentication(database, AddressLimit(tries), AddressLimit(tries), 1.0)
+
+
+def key(checksum=None, number=0):
+    text = f"pgt_{number:012x}_{number:064x}"
     return text + (hashlib.sha256(text.encode()).hexdigest()[:6] if checksum is None else checksum)
 
 
@@ -129,7 +152,7 @@ NOISE = [
 
 def test_noise_and_a_wrong_checksum_are_refused_without_asking_the_database(clock):
     database = Database()
-    found = Authentication(database, AddressLimit(1000), 1.0)
+    found = authenticating(database, 1000)
     for wrong in NOISE:
         assert refused(found.find, wrong, ADDRESS) == (401, None), wrong
     assert database.asked == 0
@@ -145,9 +168,9 @@ def test_the_same_over_http_while_the_database_is_away():
 
 
 def test_a_key_is_remembered_for_the_seconds_set_and_no_longer(clock):
-    row = (uuid4(), uuid4(), ["read"], {}, {})
+    row = (uuid4(), uuid4(), ["read"], {}, {}, uuid4())
     database = Database((hashlib.sha256(key().encode()).digest(), *row))
-    found = Authentication(database, AddressLimit(5), 1.0)
+    found = authenticating(database, 5)
     for wait_seconds, asked in ((0, 1), (0.9, 1), (0.2, 2)):
         clock.now += wait_seconds
         assert asyncio.run(found.find(key(), ADDRESS)) == Caller(*row)
@@ -157,3 +180,85 @@ def test_a_key_is_remembered_for_the_seconds_set_and_no_longer(clock):
     assert refused(found.find, key(), ADDRESS) is None
     clock.now += 0.2
     assert refused(found.find, key(), ADDRESS) == (401, None)
+
+
+class Keys(Database):
+    """Knows the keys of some numbers."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = numbers
+
+    async def call(self, _, parameters, **__):
+        self.asked += 1
+        await asyncio.sleep(0)
+        number = int(parameters["key_prefix"].removeprefix("pgt_"), 16)
+        if number not in self.numbers:
+            return []
+        key_hash = hashlib.sha256(key(number=number).encode()).digest()
+        return [(key_hash, uuid4(), uuid4(), ["read"], {}, {}, uuid4())]
+
+
+def test_a_valid_key_never_seen_before_is_let_in_from_an_address_that_used_up_its_tries(clock):
+    database = Keys({7})
+    found = authenticating(database, 5)
+    for wrong in ("x", key("abcdef")):
+        for _ in range(10):
+            refused(found.find, wrong, ADDRESS)
+    assert refused(found.find, "x", ADDRESS)[0] == 429
+    assert database.asked == 0
+    assert refused(found.find, key(number=7), ADDRESS) is None
+    assert refused(found.find, "x", ADDRESS)[0] == 429
+
+
+def test_one_wrong_key_sent_again_and_again_is_looked_up_once_a_minute(clock):
+    database = Keys({7})
+    found = authenticating(database, 5)
+    codes = [refused(found.find, key(), ADDRESS)[0] for _ in range(100)]
+    assert codes == [401] * 5 + [429] * 95
+    assert database.asked == 1
+    # A client left with a revoked key does not lock out its neighbours behind the same address.
+    assert refused(found.find, key(number=7), ADDRESS) is None
+    clock.now += 61
+    assert refused(found.find, key(), ADDRESS)[0] == 401
+    assert database.asked == 3
+
+
+def test_wrong_keys_of_the_right_form_cost_a_bounded_number_of_queries(clock):
+    database = Keys({7})
+    found = authenticating(database, 5)
+    codes = [refused(found.find, key(number=n), ADDRESS)[0] for n in range(100, 200)]
+    assert codes == [401] * 5 + [429] * 95
+    assert database.asked == 5
+    assert refused(found.find, key(number=7), "192.0.2.2") is None
+    clock.now += 12
+    assert refused(found.find, key(number=7), ADDRESS) is None
+
+
+def test_as_many_at_once_cost_hardly_more_and_many_valid_ones_at_once_are_let_in(clock):
+    async def at_once(found, numbers):
+        return await asyncio.gather(
+            *(found.find(key(number=n), ADDRESS) for n in numbers), return_exceptions=True
+        )
+
+    database = Keys({7})
+    answers = asyncio.run(at_once(authenticating(database, 5), range(100, 200)))
+    assert {problem.status for problem in answers} == {401, 429}
+    assert database.asked <= 5 + rate_limit.LOOK_UPS_AT_ONCE
+    # A hundred services behind one address, after this process began anew.
+    database = Keys(range(100))
+    answers = asyncio.run(at_once(authenticating(database, 5), range(100)))
+    assert [type(one) for one in answers] == [Caller] * 100
+    assert database.asked == 100
+
+
+def test_guesses_push_no_valid_key_out_of_the_memory(clock, monkeypatch):
+    monkeypatch.setattr(authentication, "REMEMBERED", 10)
+    database = Keys({7})
+    found = authenticating(database, 1000)
+    assert refused(found.find, key(number=7), ADDRESS) is None
+    for n in range(100, 200):
+        assert refused(found.find, key(number=n), ADDRESS) == (401, None)
+    asked = database.asked
+    assert refused(found.find, key(number=7), ADDRESS) is None
+    assert database.asked == asked

@@ -19,7 +19,7 @@ from pgtally.problems import Problem
 from pgtally.vocabulary import RateClass, Scope
 
 CREATE = """
-  select key_id, key_prefix, created_at, api_key
+  select key_id, key_prefix, created_at, api_key, expires_at, rate_limits_per_minute
   from api.key_create(
     p_tenant => %(tenant)s::uuid,
     p_name => %(name)s::text,
@@ -36,7 +36,8 @@ LIST = """
 """
 ROTATE = """
   select
-    key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, old_expires_at, api_key
+    key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, expires_at, api_key,
+    old_expires_at
   from api.key_rotate(
     p_tenant => %(tenant)s::uuid,
     p_key_id => %(key)s::uuid,
@@ -66,11 +67,15 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=3)]
     expires_at: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="Never, if absent.")
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="If absent, never, or when the key that asks does."),
     ] = None
     rate_limits_per_minute: Annotated[
         Limits,
-        Meta(description="Limits of this key alone. Only a key of the installation sets them."),
+        Meta(
+            description="Limits of this key's own. Only a key of the installation sets them; other "
+            "keys pass on theirs, or 0."
+        ),
     ] = {}
 
 
@@ -140,12 +145,10 @@ def _tenant(request: Incoming) -> UUID:
     summary="Make a key",
 )
 async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
-    """The key itself is in the answer, this once."""
+    """The key itself is in the answer, this once. No key makes one that may more than itself."""
     tenant = _tenant(request)
     caller = caller_of(request)
     new = await read_struct(request, _new_key)
-    if new.rate_limits_per_minute and caller.tenant_id is not None:
-        raise Problem(403, "only a key of the installation sets rate limits")
     parameters: dict[str, Any] = {
         "tenant": tenant,
         "name": new.name,
@@ -154,11 +157,11 @@ async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
         "rate_limits_per_minute": Jsonb(new.rate_limits_per_minute),
         "by": caller.key_id,
     }
-    key_id, prefix, created_at, api_key = (await db.call(CREATE, parameters, repeatable=False))[0]
+    rows = await db.call(CREATE, parameters, repeatable=False)
+    key_id, prefix, created_at, api_key, expires_at, limits = rows[0]
     made = MadeKey(
-        key_id, new.name, prefix, parameters["scopes"], new.rate_limits_per_minute, created_at,
-        new.expires_at, api_key,
-    )  # fmt: skip
+        key_id, new.name, prefix, parameters["scopes"], limits, created_at, expires_at, api_key
+    )
     return respond(made, 201)
 
 
@@ -182,7 +185,8 @@ async def list_keys(request: Incoming, db: Db) -> Response[list[Key]]:
     summary="Replace a key",
 )  # fmt: skip
 async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[MadeKey]:
-    """A new key with the same name, scopes and limits; both work for `overlapSeconds`."""
+    """A new key with the same name, scopes, limits and expiry; both work for `overlapSeconds`, and
+    count as one. No key gets one that may more than itself."""
     caller = caller_of(request)
     tenant = _tenant(request)
     rotation = await read_struct(request, _rotation)
@@ -193,9 +197,7 @@ async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Respo
         "by": caller.key_id,
     }
     rows = await db.call(ROTATE, parameters, repeatable=False)
-    made_id, name, prefix, scopes, limits, created_at, old_expires_at, api_key = rows[0]
-    made = MadeKey(made_id, name, prefix, scopes, limits, created_at, None, api_key, old_expires_at)
-    return respond(made, 201)
+    return respond(MadeKey(*rows[0]), 201)
 
 
 @delete(

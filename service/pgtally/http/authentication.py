@@ -5,18 +5,19 @@ import hashlib
 import hmac
 import re
 import time
+from collections import OrderedDict
 from datetime import UTC, datetime
 from uuid import UUID
 
 from pgtally.database import Database
 from pgtally.http.operation import unauthorized
 from pgtally.http.passage import Caller
-from pgtally.http.rate_limit import AddressLimit
+from pgtally.http.rate_limit import AddressLimit, remember
 
 FIND = """
   select
     key_hash, key_id, tenant_id, scopes, key_limits_per_minute, tenant_limits_per_minute,
-    tenant_deleted
+    lineage_id, tenant_deleted
   from api.key_find(p_key_prefix => %(key_prefix)s::text)
 """
 TOUCH = """
@@ -25,55 +26,85 @@ TOUCH = """
     p_key_ids => %(key_ids)s::uuid[], p_used_at => %(used_at)s::timestamptz[]) as changed
 """
 REMEMBERED = 10_000
+# A key that is unknown, expired or revoked never becomes valid.
+UNKNOWN_SECONDS = 60.0
 _shape = re.compile(r"(pgt_[0-9a-f]{12})_[0-9a-f]{64}([0-9a-f]{6})")
 
 
 class Authentication:
-    """Finds callers. An answer, also 'no such key', holds for key_cache_seconds, so a revoked key
-    lives no longer than that. Wrong keys count against the address that they come from."""
+    """Finds callers. An answer holds for key_cache_seconds, so a revoked key lives no longer than
+    that. Wrong keys count against the address that they come from.
 
-    def __init__(self, database: Database, addresses: AddressLimit, cache_seconds: float) -> None:
+    A key of the right form may be valid whatever else came from its address, so it is looked up
+    although the address has used up its tries, unless too many such keys of the address were
+    unknown: each of them cost a query."""
+
+    def __init__(
+        self,
+        database: Database,
+        addresses: AddressLimit,
+        look_ups: AddressLimit,
+        cache_seconds: float,
+    ) -> None:
         self._database = database
         self._addresses = addresses
+        self._look_ups = look_ups
         self._cache_seconds = cache_seconds
-        self._known: dict[bytes, tuple[float, Caller | None]] = {}
+        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._used: dict[UUID, datetime] = {}
 
     async def find(self, key: str, address: str) -> Caller:
         """The caller with this key. Raises Problem 401, or 429 where an address keeps guessing."""
         match = _shape.fullmatch(key)
-        if not match or hashlib.sha256(key[:-6].encode()).hexdigest()[:6] != match[2]:
-            # The checksum tells a mistyped key from a real one without asking the database.
-            self._addresses.spend(address)
-            raise unauthorized("unknown, expired or revoked API key")
-        key_hash = hashlib.sha256(key.encode()).digest()
-        until, caller = self._known.get(key_hash, (0.0, None))
-        if until <= time.monotonic():
-            if caller is None:
-                self._addresses.check(address)
-            task = self._asked.get(key_hash)
-            if task is None:
-                task = asyncio.create_task(self._look_up(match[1], key_hash))
-                self._asked[key_hash] = task
-                task.add_done_callback(lambda _: self._asked.pop(key_hash, None))
-            caller = await asyncio.shield(task)
+        caller = None
+        # The checksum tells a mistyped key from a real one without asking the database.
+        if match and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[2]:
+            caller = await self._caller(match[1], hashlib.sha256(key.encode()).digest(), address)
         if caller is None:
             self._addresses.spend(address)
             raise unauthorized("unknown, expired or revoked API key")
         self._used[caller.key_id] = datetime.now(UTC)
         return caller
 
+    async def _caller(self, key_prefix: str, key_hash: bytes, address: str) -> Caller | None:
+        """From memory, or from the database. Raises Problem 429."""
+        now = time.monotonic()
+        if self._unknown.get(key_hash, 0.0) > now:
+            return None
+        until, caller = self._known.get(key_hash, (0.0, None))
+        if until > now:
+            return caller
+        if caller is not None:
+            return await self._ask_once(key_prefix, key_hash)
+        async with self._look_ups.turn(address):
+            self._look_ups.check(address)
+            caller = await self._ask_once(key_prefix, key_hash)
+            if caller is None:
+                self._look_ups.spend(address)
+        return caller
+
+    async def _ask_once(self, key_prefix: str, key_hash: bytes) -> Caller | None:
+        """Asks the database, for all requests that wait for the same answer."""
+        task = self._asked.get(key_hash)
+        if task is None:
+            task = asyncio.create_task(self._look_up(key_prefix, key_hash))
+            self._asked[key_hash] = task
+            task.add_done_callback(lambda _: self._asked.pop(key_hash, None))
+        return await asyncio.shield(task)
+
     async def _look_up(self, key_prefix: str, key_hash: bytes) -> Caller | None:
         asked_at = time.monotonic()
         rows = await self._database.call(FIND, {"key_prefix": key_prefix})
-        caller = None
         if rows and hmac.compare_digest(rows[0][0], key_hash):
             caller = Caller(*rows[0][1:])
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[key_hash] = (asked_at + self._cache_seconds, caller)
-        return caller
+            remember(self._known, key_hash, (asked_at + self._cache_seconds, caller), REMEMBERED)
+            return caller
+        # Apart, so that guesses push no valid key out of the memory.
+        self._known.pop(key_hash, None)
+        remember(self._unknown, key_hash, asked_at + UNKNOWN_SECONDS, REMEMBERED)
+        return None
 
     async def tell_uses(self) -> None:
         """Writes when keys were used last; called once a minute, so no request costs a write."""

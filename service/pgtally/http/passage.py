@@ -26,6 +26,8 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: list[str]
     key_limits_per_minute: dict[str, int]
     tenant_limits_per_minute: dict[str, int]
+    # By which requests count where the key has a limit of its own: shared with its successors.
+    lineage_id: UUID
     tenant_deleted: bool = False
 
     @property

@@ -9,6 +9,9 @@ import asyncio
 import ipaddress
 import math
 import time
+from collections import OrderedDict
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -28,6 +31,18 @@ TAKE = """
 LOT_SECONDS = 2.0
 LOTS_A_MINUTE = 20
 REMEMBERED = 100_000
+LOOK_UPS_AT_ONCE = 4
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def remember(entries: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Puts an entry last and forgets the first where there are too many: whoever fills the memory
+    makes it forget what was used longest ago, not everybody."""
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > most:
+        entries.popitem(last=False)
 
 
 class Lot(msgspec.Struct):
@@ -45,30 +60,30 @@ class Lot(msgspec.Struct):
 
 
 class RateLimit:
-    """Counts requests by tenant and class, or by key where the key has a limit of its own."""
+    """Counts requests by tenant and class, or by the lineage of the key where it has a limit of its
+    own, so that rotating it gives no more."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._limits: dict[str, int] = {
             name: getattr(settings, f"{name}_per_minute") for name in RATE_CLASSES
         }
-        self._lots: dict[str, Lot] = {}
+        self._lots: OrderedDict[str, Lot] = OrderedDict()
 
     async def spend(self, caller: Caller, rate_class: RateClass) -> dict[str, str]:
         """Spends one token and returns the headers that tell of it. Raises Problem 429."""
         owner = caller.tenant_id or caller.key_id
         limit = caller.tenant_limits_per_minute.get(rate_class, self._limits[rate_class])
         if rate_class in caller.key_limits_per_minute:
-            owner = caller.key_id
+            owner = caller.lineage_id
             limit = caller.key_limits_per_minute[rate_class]
         if limit == 0:
             raise Problem(
                 429, f"this key may make no {rate_class} requests", headers={"Retry-After": "60"}
             )
         bucket = f"{owner}:{rate_class}"
-        if len(self._lots) > REMEMBERED:
-            self._lots.clear()
-        lot = self._lots.setdefault(bucket, Lot())
+        lot = self._lots.get(bucket) or Lot()
+        remember(self._lots, bucket, lot, REMEMBERED)
         if lot.is_used_up():
             async with lot.asking:
                 # Another request may have asked while this one waited for its turn.
@@ -106,11 +121,17 @@ class RateLimit:
 
 class AddressLimit:
     """Counts, in this process, the wrong keys of each address, and the rest of its network for
-    IPv6. A caller with a valid key never counts here."""
+    IPv6. A valid key never counts here."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def turn(self, address: str) -> asyncio.Semaphore:
+        """Lets a few of an address go at once, so that it is not far over its tries when they
+        turn out to be wrong."""
+        return self._turns.setdefault(_network(address), asyncio.Semaphore(LOOK_UPS_AT_ONCE))
 
     def check(self, address: str) -> None:
         """Raises Problem 429 if the address has used up its tries."""
@@ -119,9 +140,7 @@ class AddressLimit:
     def spend(self, address: str) -> None:
         """Counts a wrong key. Raises Problem 429 instead of the answer it would have had."""
         tokens = self._tokens(address)
-        if len(self._buckets) >= REMEMBERED:
-            self._buckets.clear()
-        self._buckets[_network(address)] = (tokens - 1, time.monotonic())
+        remember(self._buckets, _network(address), (tokens - 1, time.monotonic()), REMEMBERED)
 
     def _tokens(self, address: str) -> float:
         tokens, at = self._buckets.get(_network(address), (float(self._per_minute), 0.0))

@@ -6,9 +6,13 @@ create function tally.key_make(
   p_scopes text[],
   p_expires_at timestamptz default 'infinity',
   p_rate_limits_per_minute jsonb default '{}',
-  p_by uuid default null
+  p_by uuid default null,
+  p_lineage uuid default null
 )
-returns table (key_id uuid, key_prefix text, created_at timestamptz, api_key text)
+returns table (
+  key_id uuid, key_prefix text, created_at timestamptz, api_key text, expires_at timestamptz,
+  rate_limits_per_minute jsonb
+)
 language plpgsql volatile
 set search_path = ''
 as $$
@@ -30,18 +34,21 @@ begin
   perform tally.check_rate_limits(p_rate_limits_per_minute);
   v_key := v_key || left(encode(sha256(v_key::bytea), 'hex'), 6);
   insert into tally.api_keys (
-    tenant_id, name, key_prefix, key_hash, scopes, expires_at, rate_limits_per_minute
+    tenant_id, name, key_prefix, key_hash, scopes, expires_at, rate_limits_per_minute, lineage_id
   )
   values (
     p_tenant, p_name, v_prefix, sha256(v_key::bytea), p_scopes, nullif(p_expires_at, 'infinity'),
-    p_rate_limits_per_minute)
+    p_rate_limits_per_minute, p_lineage)
   returning * into v_made;
   perform tally.audit(
     'key.create', p_tenant, v_made.key_id::text, p_by,
     jsonb_build_object(
       'name', p_name, 'scopes', p_scopes, 'expires_at', v_made.expires_at,
       'rate_limits_per_minute', p_rate_limits_per_minute));
-  return query select v_made.key_id, v_made.key_prefix, v_made.created_at, v_key;
+  return query
+  select
+    v_made.key_id, v_made.key_prefix, v_made.created_at, v_key, v_made.expires_at,
+    v_made.rate_limits_per_minute;
 end
 $$;
 alter function tally.key_make owner to tally_owner;
