@@ -160,7 +160,7 @@ class Service(NamedTuple):
 def service(dsn: str, variant: str = "as_it_is") -> Iterator[Service]:
     """The service, or a variant of it, without limits of rate."""
     port = free_port()
-    kinds = ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS")
+    kinds = ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS", "EVENTS", "BYTES")
     environment = {
         **os.environ,
         "PGTALLY_DSN": dsn,

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from pgtally.dev.cluster import Cluster, free_port
 from pgtally.migrate import migrate
+from pgtally.vocabulary import RATE_CLASSES
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
@@ -219,10 +220,9 @@ def installation_key(dsn: str) -> str:
 @pytest.fixture(scope="session")
 def service(shared_dsn: str) -> Iterator[Service]:
     """A running service with a generous rate limit, shared by the tests of one process."""
-    limits = {
-        f"PGTALLY_{kind}_PER_MINUTE": "1000000"
-        for kind in ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS", "UNAUTHENTICATED")
-    }
+    limits = {f"PGTALLY_{name}_PER_MINUTE": "100000000" for name in map(str.upper, RATE_CLASSES)}
+    limits |= {"PGTALLY_UNAUTHENTICATED_PER_MINUTE": "1000000"}
+    limits |= {"PGTALLY_BYTES_PER_MINUTE": "1000000000000"}
     service_dsn = make_conninfo(shared_dsn, user="tally_service", password=SERVICE_PASSWORD)
     with running_service(service_dsn, **limits) as (url, _):
         yield Service(url, installation_key(shared_dsn))

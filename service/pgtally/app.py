@@ -31,7 +31,7 @@ from pgtally.endpoints import metrics as metrics_endpoint
 from pgtally.http import edge, openapi, replies
 from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
-from pgtally.http.rate_limit import AddressLimit, RateLimit
+from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
 from pgtally.problems import Problem
 
@@ -65,7 +65,9 @@ def create_app(config: settings.Settings) -> Litestar:
     authentication = Authentication(database, addresses, look_ups, config.key_cache_seconds)
 
     commits = GroupCommit(database)
-    access = Access(authentication, addresses, RateLimit(database, config))
+    access = Access(
+        authentication, addresses, RateLimit(database, config), AtOnce(config.batches_at_once)
+    )
 
     async def each_minute() -> None:
         while True:

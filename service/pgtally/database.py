@@ -25,6 +25,8 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 NAMED = """where (
     select set_config('application_name', 'pgtally request ' || %(request)s::text, true)
   ) is not null"""
+# A batch waits for others up to this many times as long as for a connection.
+WRITER_WAITS = 10
 RETRIED = frozenset({"40001", "40P01"})
 
 
@@ -36,6 +38,8 @@ class Database:
         self._down_until = 0.0
         self._share = max(1, settings.pool_size // 4)
         self._all_readers = asyncio.Semaphore(max(1, settings.pool_size // 2))
+        self._all_writers = asyncio.Semaphore(max(1, settings.pool_size // 4))
+        self._writers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._readers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self.pool = AsyncConnectionPool(
             settings.dsn,
@@ -112,6 +116,23 @@ class Database:
                 yield
         except TimeoutError:
             raise unavailable("too many queries are running; try again") from None
+
+    @asynccontextmanager
+    async def writer(self, tenant: UUID) -> AsyncIterator[None]:
+        """Waits for a turn to store a batch, so that single events, reads and other tenants find
+        connections: one batch of a tenant at a time, in a quarter of the pool. Raises Problem
+        503."""
+        turn = self._writers.setdefault(tenant, asyncio.Semaphore(1))
+        try:
+            async with (
+                asyncio.timeout(WRITER_WAITS * self._timeout_seconds) as waiting,
+                turn,
+                self._all_writers,
+            ):
+                waiting.reschedule(None)
+                yield
+        except TimeoutError:
+            raise unavailable("other batches are being stored; try again") from None
 
     async def _run(self, sql: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
         if time.monotonic() < self._down_until:

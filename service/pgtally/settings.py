@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     analytics_per_minute: Annotated[int, Meta(ge=1, le=100_000_000)] = 100
     summaries_per_minute: Annotated[int, Meta(ge=1, le=100_000_000)] = 300
     tenants_per_minute: Annotated[int, Meta(ge=1, le=100_000_000)] = 100
+    events_per_minute: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 600_000
+    bytes_per_minute: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 600_000_000
+    batches_at_once: Annotated[int, Meta(ge=1, le=10_000)] = 16
 
 
 class Source(NamedTuple):

@@ -4,7 +4,8 @@ test compares the two."""
 from typing import Literal, get_args
 
 Scope = Literal["ingest", "read", "admin"]
-RateClass = Literal["ingest", "bulk", "analytics", "summaries", "tenants"]
+# Classes of requests; the last two count what requests bring instead.
+RateClass = Literal["ingest", "bulk", "analytics", "summaries", "tenants", "events", "bytes"]
 Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
 PeriodType = Literal["day", "week", "month"]
 Interval = Literal["hour", "day", "week", "month"]

@@ -1,8 +1,8 @@
 create function tally.rate_classes() returns text[]
 language sql immutable parallel safe
-as $$ select array['ingest', 'bulk', 'analytics', 'summaries', 'tenants'] $$;
+as $$ select array['ingest', 'bulk', 'analytics', 'summaries', 'tenants', 'events', 'bytes'] $$;
 comment on function tally.rate_classes() is
-  'The classes in which requests count against rate limits; the service counts in the same, which a test compares.';
+  'The classes in which requests count against rate limits, and the events and bytes that they bring; the service counts in the same, which a test compares.';
 revoke all on function tally.rate_classes() from public;
 
 create function tally.is_rate_limits(p_limits jsonb) returns boolean
@@ -11,12 +11,12 @@ as $$
   select case
     when jsonb_typeof(p_limits) = 'object' then
       p_limits - tally.rate_classes() = '{}'
-      and not p_limits @? '$.* ? (@.type() != "number" || @ < 0 || @ > 100000000 || @.floor() != @)'
+      and not p_limits @? '$.* ? (@.type() != "number" || @ < 0 || @ > 1000000000000 || @.floor() != @)'
     else false
   end
 $$;
 comment on function tally.is_rate_limits(jsonb) is
-  'Is this {"class": requests a minute}, with classes of tally.rate_classes() and whole numbers from 0 to 100,000,000?';
+  'Is this {"class": requests a minute}, with classes of tally.rate_classes() and whole numbers from 0 to 1,000,000,000,000?';
 revoke all on function tally.is_rate_limits(jsonb) from public;
 
 create function tally.scopes() returns text[]

@@ -54,7 +54,7 @@ FUNCTIONS = {
     """,
     ("tally", "tally_owner", "tally_bi"): "version",
     ("tally", "tally_owner", "tally_tenant"): """
-        actor_hash check_events check_partition_version check_query check_read_committed
+        actor_hash check_events check_limit check_partition_version check_query check_read_committed
         check_time_zone count_conflicts data_error earliest_time event_columns event_errors
         event_stored event_totals filter_path finalized_to ingest_lock is_uuid keep_time
         knows_time_zone measure replay_errors text_error value_error

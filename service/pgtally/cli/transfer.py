@@ -22,7 +22,7 @@ import psycopg
 
 from pgtally.cli.load import full_weeks, make_partitions
 from pgtally.endpoints import tenants
-from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent
+from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent, events_of
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
 from pgtally.ingest import segment
@@ -290,12 +290,12 @@ def _export(
     }
     while True:
         rows = connection.execute(PAGE, parameters, binary=True).fetchall()
-        events = [RawEvent(*row) for row in rows]
+        events, is_full = events_of(rows)
         if form == "csv":
             write(csv_lines(events, RawEvent, header=False))
         else:
             write(ndjson_lines(events))
         count += len(rows)
-        if len(rows) < parameters["limit"]:
+        if not is_full:
             return count
         parameters |= {"after_at": rows[-1][2], "after_id": rows[-1][0]}

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import Meta
 
 from pgtally.database import NAMED
-from pgtally.endpoints.raw_events import FIRST, PAGE, Page, RawEvent, cursor
+from pgtally.endpoints.raw_events import FIRST, PAGE, Page, cursor, events_of
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.query_string import read_cursor, read_query
@@ -70,8 +70,7 @@ async def list_actor_events(request: Incoming, db: Db, actor_id: FromPath[str]) 
         "after_at": after_at, "after_id": after_id,
     }  # fmt: skip
     rows = await db.read(arguments["tenant"], PAGE, arguments)
-    events = [RawEvent(*row) for row in rows]
-    return respond_page(request, events, Page, query.limit, "after", cursor)
+    return respond_page(request, *events_of(rows), Page, "after", cursor)
 
 
 @delete(

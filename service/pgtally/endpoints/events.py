@@ -15,9 +15,9 @@ from msgspec import Meta
 
 from pgtally import formats
 from pgtally.database import NAMED
-from pgtally.http.body import NDJSON_TYPES, media_type_of, read_body
+from pgtally.http.body import NDJSON_TYPES, media_type_of, off_loop, read_body
 from pgtally.http.operation import Operation
-from pgtally.http.passage import Db, Incoming, caller_of
+from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.replies import respond
 from pgtally.ingest import store
 from pgtally.ingest.events import (
@@ -36,6 +36,9 @@ RECEIPT = f"""
   from api.receipt_find(p_tenant => %(tenant)s::uuid, p_idempotency_key => %(key)s::text)
   {NAMED}
 """
+
+
+MAX_EVENT_BYTES = 1_048_576
 
 
 class StoredEvent(msgspec.Struct, rename="camel"):
@@ -99,6 +102,13 @@ def _options(request: Incoming, body: bytes) -> store.Options:
     )
 
 
+async def _charge(request: Incoming, body: bytes, events: int) -> None:
+    """Counts what has come. Raises Problem 429."""
+    passage = passage_of(request.scope)
+    await passage.charge("bytes", len(body))
+    await passage.charge("events", events)
+
+
 def _answered(response: Response[Any], options: store.Options, replayed: bool) -> Response[Any]:
     """The response with the headers that say which preferences were heeded."""
     applied = ["handling=lenient"] * options.lenient + ["tx=rollback"] * options.dry_run
@@ -127,6 +137,7 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
         also={200: "The event was stored already."},
     ),
     summary="Store one event",
+    request_max_body_size=MAX_EVENT_BYTES,
 )
 async def create_event(
     request: Incoming, commits: NamedDependency[GroupCommit]
@@ -135,6 +146,7 @@ async def create_event(
     caller = caller_of(request)
     body = await read_body(request)
     options = _options(request, body)
+    await _charge(request, body, 1)
     batch = decode_events([body], utc_now())
     if batch.errors:
         errors = [FieldError(e.detail, pointer=e.pointer) for e in batch.errors]
@@ -177,8 +189,9 @@ async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
     caller = caller_of(request)
     body = await read_body(request)
     options = _options(request, body)
-    raws = split_bulk(body, media_type_of(request) in NDJSON_TYPES)
-    batch = decode_events(raws, utc_now())
+    raws = await off_loop(len(body), split_bulk, body, media_type_of(request) in NDJSON_TYPES)
+    await _charge(request, body, len(raws))
+    batch = await off_loop(len(body), decode_events, raws, utc_now())
     if batch.errors and not options.lenient:
         raise _refusal(batch.errors, len(raws))
 
@@ -189,7 +202,8 @@ async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
         ]
 
     try:
-        outcome = await store.store_batch(db, caller.tenant, batch, options, rejected)
+        async with db.writer(caller.tenant):
+            outcome = await store.store_batch(db, caller.tenant, batch, options, rejected)
     except store.Refused as refused:
         raise _refusal(refused.errors, len(raws)) from refused
     left = msgspec.json.decode(outcome.response, type=store.Left)

@@ -49,7 +49,7 @@ REVOKE = """
   from api.key_revoke(
     p_tenant => %(tenant)s::uuid, p_key_id => %(key)s::uuid, p_by => %(by)s::uuid) as revoked_at
 """
-Limits = dict[RateClass, Annotated[int, Meta(ge=0, le=100_000_000)]]
+Limits = dict[RateClass, Annotated[int, Meta(ge=0, le=1_000_000_000_000)]]
 
 
 class TenantQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

@@ -19,7 +19,8 @@ from pgtally.http.replies import respond_page
 from pgtally.logs import REQUEST_ID
 
 LIST = f"""
-  select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data
+  select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data,
+    is_full
   from api.event_list(
     p_tenant => %(tenant)s::uuid,
     p_from => %(from)s::text,
@@ -34,7 +35,8 @@ LIST = f"""
   {NAMED}
 """
 PAGE = f"""
-  select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data
+  select event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data,
+    is_full
   from api.event_page(
     p_tenant => %(tenant)s::uuid,
     p_from => %(from)s::text,
@@ -77,6 +79,11 @@ class EventsQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
     before: Annotated[str, Meta(max_length=100, description="`next` of the page before.")] = ""
 
 
+def events_of(rows: list[Any]) -> tuple[list[RawEvent], bool]:
+    """The events of a page, and whether another may follow."""
+    return [RawEvent(*row[:-1]) for row in rows], bool(rows and rows[-1][-1])
+
+
 def cursor(event: RawEvent) -> str:
     """What a client sends to get the page that begins at this event."""
     return f"{event.occurred_at.isoformat()}_{event.id}"
@@ -93,8 +100,7 @@ async def list_events(request: Incoming, db: Db) -> Response[Page]:
     before_at, before_id = read_cursor(query.before, "before", LAST)
     arguments |= {"before_at": before_at, "before_id": before_id}
     rows = await db.read(arguments["tenant"], LIST, arguments)
-    events = [RawEvent(*row) for row in rows]
-    return respond_page(request, events, Page, query.limit, "before", cursor)
+    return respond_page(request, *events_of(rows), Page, "before", cursor)
 
 
 @get(
@@ -127,7 +133,7 @@ async def _export(db: Database, arguments: dict[str, Any]) -> AsyncGenerator[byt
             cursor = await connection.execute(PAGE, arguments, binary=True)
             rows = await cursor.fetchall()
             if rows:
-                yield formats.lines([RawEvent(*row) for row in rows])
-            if len(rows) < arguments["limit"]:
+                yield formats.lines(events_of(rows)[0])
+            if not rows or not rows[-1][-1]:
                 return
             arguments = {**arguments, "after_at": rows[-1][2], "after_id": rows[-1][0]}

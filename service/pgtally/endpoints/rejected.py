@@ -16,7 +16,7 @@ from pgtally.http.replies import respond, respond_page
 from pgtally.problems import FieldError
 
 LIST = f"""
-  select rejected_id, rejected_at, source, errors, event, replayable
+  select rejected_id, rejected_at, source, errors, event, replayable, is_full
   from api.rejected_list(
     p_tenant => %(tenant)s::uuid,
     p_before => %(before)s::bigint,
@@ -86,10 +86,13 @@ _replay = msgspec.json.Decoder(Replay)
 )
 async def list_rejected_events(request: Incoming, db: Db) -> Response[RejectedPage]:
     """Of lenient requests and Segment clients; kept for 30 days."""
-    query, arguments = read_query(request, RejectedQuery)
+    _, arguments = read_query(request, RejectedQuery)
     rows = await db.read(arguments["tenant"], LIST, arguments)
-    events = [msgspec.convert(dict(zip(NAMES, row, strict=True)), RejectedEvent) for row in rows]
-    return respond_page(request, events, RejectedPage, query.limit, "before", lambda e: e.id)
+    events = [
+        msgspec.convert(dict(zip(NAMES, row[:-1], strict=True)), RejectedEvent) for row in rows
+    ]
+    is_full = bool(rows and rows[-1][-1])
+    return respond_page(request, events, is_full, RejectedPage, "before", lambda e: e.id)
 
 
 @post(

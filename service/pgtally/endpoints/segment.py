@@ -5,6 +5,7 @@ rejected ones and the answer is 200 all the same.
 """
 
 import base64
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from litestar import Response, post
 
 from pgtally import formats
 from pgtally.database import Database
-from pgtally.http.body import inflate
+from pgtally.http.body import OFF_LOOP_BYTES, inflate, off_loop
 from pgtally.http.operation import OPEN, Door, Operation, ProblemBody, unauthorized
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.replies import respond
@@ -107,13 +108,8 @@ async def _store(db: Database, tenant: UUID, messages: list[Any], kind: str | No
     now = utc_now()
     for start in range(0, len(messages), CHUNK):
         chunk = messages[start : start + CHUNK]
-        batch = Batch()
-        for index, message in enumerate(chunk):
-            try:
-                add_message(batch, message, kind, tenant, index, now)
-            except Unmappable as error:
-                batch.errors.append(FieldError(str(error), index=index))
-        mapped = {index: _native(batch, place) for place, index in enumerate(batch.index)}
+        # Always in a thread: how large the messages are is not known any more.
+        batch, mapped = await off_loop(OFF_LOOP_BYTES + 1, _map, chunk, kind, tenant, now)
 
         def rejected(
             by_index: dict[int, list[FieldError]],
@@ -130,20 +126,37 @@ async def _store(db: Database, tenant: UUID, messages: list[Any], kind: str | No
                 for index, errors in by_index.items()
             ]
 
-        await store.store_batch(db, tenant, batch, store.Options(lenient=True), rejected)
+        async with db.writer(tenant):
+            await store.store_batch(db, tenant, batch, store.Options(lenient=True), rejected)
+
+
+def _map(
+    messages: list[Any], kind: str | None, tenant: UUID, now: datetime
+) -> tuple[Batch, dict[int, str]]:
+    """The messages as events, and those that became one in the form of POST /events."""
+    batch = Batch()
+    for index, message in enumerate(messages):
+        try:
+            add_message(batch, message, kind, tenant, index, now)
+        except Unmappable as error:
+            batch.errors.append(FieldError(str(error), index=index))
+    return batch, {index: _native(batch, place) for place, index in enumerate(batch.index)}
 
 
 async def _take(request: Incoming, db: Database, kind: str | None) -> Response[Any]:
     # Content-Type and Content-Encoding lie: gzip labelled as a form, JSON as plain text. Sniff.
     body = await request.body()
     if body[:2] == b"\x1f\x8b":
-        body = inflate(body, MAX_BODY_BYTES)
-    decoded = decode(body)
+        body = await off_loop(len(body) * 16, inflate, body, MAX_BODY_BYTES)
+    passage = passage_of(request.scope)
+    await passage.charge("bytes", len(body))
+    decoded = await off_loop(len(body), decode, body)
     write_key = decoded.get("writeKey") if isinstance(decoded, dict) else None
-    if write_key and write_key != passage_of(request.scope).key:
+    if write_key and write_key != passage.key:
         raise unauthorized("the header and the body's writeKey name different keys")
-    caller = caller_of(request)
-    await _store(db, caller.tenant, _messages(decoded, kind), kind)
+    messages = _messages(decoded, kind)
+    await passage.charge("events", len(messages))
+    await _store(db, caller_of(request).tenant, messages, kind)
     return respond(SUCCESS)
 
 

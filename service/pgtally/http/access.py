@@ -1,5 +1,7 @@
 """What happens before a handler: the key, the scope, the rate limit."""
 
+from functools import partial
+
 from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -8,8 +10,8 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from pgtally.http.authentication import Authentication
 from pgtally.http.edge import address_of
 from pgtally.http.operation import Operation, operation_of, unauthorized
-from pgtally.http.passage import passage_of
-from pgtally.http.rate_limit import AddressLimit, RateLimit
+from pgtally.http.passage import Caller, passage_of
+from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
 from pgtally.problems import Problem
 
 
@@ -20,11 +22,16 @@ class Access(ASGIMiddleware):
     scopes = (ScopeType.HTTP, ScopeType.ASGI)
 
     def __init__(
-        self, authentication: Authentication, addresses: AddressLimit, rate_limit: RateLimit
+        self,
+        authentication: Authentication,
+        addresses: AddressLimit,
+        rate_limit: RateLimit,
+        at_once: AtOnce,
     ) -> None:
         self._authentication = authentication
         self._addresses = addresses
         self._rate_limit = rate_limit
+        self._at_once = at_once
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation = operation_of(scope)
@@ -43,10 +50,14 @@ class Access(ASGIMiddleware):
             except Problem:
                 self._addresses.spend(address_of(scope))
                 raise
-            await self._admit(scope, operation, key)
+            caller = await self._admit(scope, operation, key)
+            if operation.rate_class == "bulk":
+                with self._at_once.one(caller.tenant_id):
+                    await next_app(scope, receive, send)
+                return
         await next_app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, operation: Operation, key: str) -> None:
+    async def _admit(self, scope: Scope, operation: Operation, key: str) -> Caller:
         """Finds the caller, checks the scope and counts the request. Raises Problem."""
         passage = passage_of(scope)
         caller = await self._authentication.find(key, address_of(scope))
@@ -57,8 +68,10 @@ class Access(ASGIMiddleware):
             raise Problem(403, f"this key lacks the scope {operation.scope}")
         if operation.installation and caller.tenant_id is not None:
             raise Problem(403, "this endpoint needs a key of the installation")
+        passage.spend = partial(self._rate_limit.spend, caller)
         if operation.rate_class is not None:
             passage.headers.update(await self._rate_limit.spend(caller, operation.rate_class))
+        return caller
 
 
 async def _read_small(receive: Receive, max_bytes: int) -> tuple[bytes, Receive]:

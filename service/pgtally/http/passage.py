@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 
 from pgtally.database import Database
 from pgtally.problems import Problem
+from pgtally.vocabulary import RateClass
 
 # What handlers are given.
 Incoming = Request[Any, Any, State]
@@ -48,8 +49,16 @@ class Passage(msgspec.Struct):
     seconds: float
     caller: Caller | None = None
     key: str = ""
+    # Counts events and bytes against the caller's limits.
+    spend: Callable[[RateClass, int], Awaitable[dict[str, str]]] | None = None
     # Called when the response has ended, however that was.
     closing: list[Callable[[], Awaitable[object]]] = []
+
+    async def charge(self, rate_class: RateClass, cost: int) -> None:
+        """Counts what the request brings, and tells of it in its headers. Raises Problem 429."""
+        if self.spend is not None:
+            for name, text in (await self.spend(rate_class, cost)).items():
+                self.headers[name] = ", ".join(filter(None, [self.headers.get(name), text]))
 
     def extend(self) -> None:
         """Gives the request its whole time again."""

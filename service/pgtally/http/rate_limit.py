@@ -6,11 +6,14 @@ over all processes. Tokens of a lot that are not spent in time are lost to the c
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from typing import TypeVar
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -25,8 +28,9 @@ TAKE = """
   select taken, remaining, retry_after_ms
   from api.rate_take(
     p_bucket => %(bucket)s::text,
-    p_per_minute => %(limit)s::integer,
-    p_wanted => %(wanted)s::integer)
+    p_per_minute => %(limit)s::bigint,
+    p_wanted => %(wanted)s::bigint,
+    p_least => %(least)s::bigint)
 """
 LOT_SECONDS = 2.0
 LOTS_A_MINUTE = 20
@@ -46,17 +50,21 @@ def remember(entries: OrderedDict[K, V], key: K, value: V, most: int) -> None:
 
 
 class Lot(msgspec.Struct):
-    """Tokens in hand, and until when they may be spent."""
+    """Tokens in hand, and until when they may be spent; until when no `refused` tokens are to be
+    had."""
 
     tokens: int = 0
     remaining: int = 0
     until: float = 0.0
     blocked_until: float = 0.0
+    refused: int = 0
     asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
-    def is_used_up(self) -> bool:
+    def has_to_ask(self, cost: int) -> bool:
         now = time.monotonic()
-        return now >= self.blocked_until and (self.tokens <= 0 or now >= self.until)
+        if now < self.until and self.tokens >= cost:
+            return False
+        return now >= self.blocked_until or cost < self.refused
 
 
 class RateLimit:
@@ -70,53 +78,88 @@ class RateLimit:
         }
         self._lots: OrderedDict[str, Lot] = OrderedDict()
 
-    async def spend(self, caller: Caller, rate_class: RateClass) -> dict[str, str]:
-        """Spends one token and returns the headers that tell of it. Raises Problem 429."""
+    async def spend(self, caller: Caller, rate_class: RateClass, cost: int = 1) -> dict[str, str]:
+        """Spends tokens and returns the headers that tell of it. What costs more than a minute's
+        worth takes all of it. Raises Problem 429."""
         owner = caller.tenant_id or caller.key_id
         limit = caller.tenant_limits_per_minute.get(rate_class, self._limits[rate_class])
         if rate_class in caller.key_limits_per_minute:
             owner = caller.lineage_id
             limit = caller.key_limits_per_minute[rate_class]
+        what = rate_class if rate_class in ("events", "bytes") else f"{rate_class} requests"
         if limit == 0:
-            raise Problem(
-                429, f"this key may make no {rate_class} requests", headers={"Retry-After": "60"}
-            )
+            verb = "send" if what == rate_class else "make"
+            raise Problem(429, f"this key may {verb} no {what}", headers={"Retry-After": "60"})
+        cost = min(cost, limit)
         bucket = f"{owner}:{rate_class}"
         lot = self._lots.get(bucket) or Lot()
         remember(self._lots, bucket, lot, REMEMBERED)
-        if lot.is_used_up():
+        if lot.has_to_ask(cost):
             async with lot.asking:
                 # Another request may have asked while this one waited for its turn.
-                if lot.is_used_up():
-                    await self._take(lot, bucket, limit)
-        left = max(0, lot.tokens - 1) + lot.remaining
+                if lot.has_to_ask(cost):
+                    await self._take(lot, bucket, limit, cost)
+        left = max(0, lot.tokens - cost) + lot.remaining
         reset_seconds = math.ceil((limit - min(left, limit)) * 60 / limit)
         headers = {
             "RateLimit-Policy": f'"{rate_class}";q={limit};w=60',
             "RateLimit": f'"{rate_class}";r={left};t={reset_seconds}',
-            "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(left),
-            "X-RateLimit-Reset": str(reset_seconds),
         }
-        if lot.tokens <= 0:
+        if rate_class != what:
+            headers |= {
+                "X-RateLimit-Limit": str(limit),
+                "X-RateLimit-Remaining": str(left),
+                "X-RateLimit-Reset": str(reset_seconds),
+            }
+        if lot.tokens < cost:
             wait_seconds = max(1, math.ceil(lot.blocked_until - time.monotonic()))
             raise Problem(
                 429,
-                f"more than {limit} {rate_class} requests a minute",
+                f"more than {limit:,} {what} a minute",
                 headers={**headers, "Retry-After": str(wait_seconds)},
             )
-        lot.tokens -= 1
+        lot.tokens -= cost
         return headers
 
-    async def _take(self, lot: Lot, bucket: str, limit: int) -> None:
-        parameters = {
-            "bucket": bucket, "limit": limit, "wanted": max(1, limit // LOTS_A_MINUTE),
-        }  # fmt: skip
-        rows = await self._database.call(TAKE, parameters, repeatable=False)
-        lot.tokens, lot.remaining, retry_after_ms = rows[0]
+    async def _take(self, lot: Lot, bucket: str, limit: int, cost: int) -> None:
         now = time.monotonic()
-        lot.until = now + LOT_SECONDS
+        in_hand = lot.tokens if now < lot.until else 0
+        least = cost - in_hand
+        arguments = {
+            "bucket": bucket, "limit": limit, "least": least,
+            "wanted": max(least, limit // LOTS_A_MINUTE),
+        }  # fmt: skip
+        rows = await self._database.call(TAKE, arguments, repeatable=False)
+        taken, lot.remaining, retry_after_ms = rows[0]
+        lot.tokens = in_hand + taken
+        if taken:
+            lot.until = now + LOT_SECONDS
         lot.blocked_until = now + retry_after_ms / 1000
+        lot.refused = 0 if taken else cost
+
+
+class AtOnce:
+    """Bounds how many batches of a tenant are under way in this process, before their bodies are
+    read: each may hold the largest body in memory."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way: Counter[UUID | None] = Counter()
+
+    @contextlib.contextmanager
+    def one(self, tenant: UUID | None) -> Iterator[None]:
+        """Raises Problem 429 for one too many."""
+        if self._under_way[tenant] >= self._most:
+            raise Problem(
+                429, f"more than {self._most:,} batches at once", headers={"Retry-After": "1"}
+            )
+        self._under_way[tenant] += 1
+        try:
+            yield
+        finally:
+            self._under_way[tenant] -= 1
+            if not self._under_way[tenant]:
+                del self._under_way[tenant]
 
 
 class AddressLimit:

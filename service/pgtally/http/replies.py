@@ -45,15 +45,15 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 def respond_page(
     request: Request[Any, Any, Any],
     rows: list[Row],
+    is_full: bool,
     page: type[msgspec.Struct],
-    limit: int,
     parameter: str,
     cursor: Callable[[Row], Any],
 ) -> Response[Any]:
     """A page of rows as page(rows, next): a full one is followed by another, which begins at the
     cursor of its last row. The next page's address is in a header too: CSV and NDJSON have no
     other place."""
-    following = cursor(rows[-1]) if len(rows) == limit else None
+    following = cursor(rows[-1]) if is_full else None
     shape = type(rows[0]) if rows else msgspec.Struct
     response = respond_list(request, rows, shape, page(rows, following))
     if following is not None:

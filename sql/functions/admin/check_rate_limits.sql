@@ -6,9 +6,9 @@ begin
   if tally.is_rate_limits(p_limits) is not true then
     raise exception using
       errcode = 'TY400', column = 'p_rate_limits_per_minute',
-      message = 'rate limits are {"class": requests a minute}',
+      message = 'rate limits are {"class": number a minute}',
       hint = format(
-        'Classes are %s; numbers are whole, 0 to 100,000,000.', array_to_string(tally.rate_classes(), ', '));
+        'Classes are %s; numbers are whole, 0 to 1,000,000,000,000.', array_to_string(tally.rate_classes(), ', '));
   end if;
 end
 $$;

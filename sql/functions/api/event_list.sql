@@ -1,6 +1,7 @@
 -- Raw events of a range, newest first, one page: those before p_before_at and p_before_id, the last
--- of the page before. Filters as in event_count. Cost: a backward scan of the primary key until the
--- page is full; with a rare filter, of much of the range.
+-- of the page before. A page ends at p_limit rows or p_max_bytes of data, whichever comes first; its
+-- last row then says that it is full. Filters as in event_count. Cost: a backward scan of the primary
+-- key until the page is full; with a rare filter, of much of the range.
 create function api.event_list(
   p_tenant uuid,
   p_from text default '-infinity',
@@ -11,11 +12,12 @@ create function api.event_list(
   p_time_zone text default '',
   p_before_at timestamptz default 'infinity',
   p_before_id uuid default 'ffffffff-ffff-ffff-ffff-ffffffffffff',
-  p_limit integer default 100
+  p_limit integer default 100,
+  p_max_bytes integer default 8000000
 )
 returns table (
   event_id uuid, event_type text, occurred_at timestamptz, received_at timestamptz, actor_id text,
-  session_id text, value numeric, data jsonb
+  session_id text, value numeric, data jsonb, is_full boolean
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -27,26 +29,34 @@ declare
   v_zone text := tally.query_zone(v_tenant, p_time_zone);
   v_from timestamptz := tally.range_end(p_from, v_zone, 'p_from');
   v_to timestamptz := tally.range_end(p_to, v_zone, 'p_to');
+  v_rows integer := 0;
+  v_bytes bigint := 0;
 begin
-  if p_limit not between 1 and 10000 then
-    raise exception using errcode = 'TY400', column = 'p_limit', message = 'limit is 1 to 10,000';
-  end if;
+  perform tally.check_limit(p_limit);
   select * into v_from, v_to from tally.check_query(v_tenant, v_from, v_to, 'count');
   v_from := greatest(v_from, v_tenant.events_kept_from);
-  return query
-  select
-    e.event_id, e.event_type, e.occurred_at, e.received_at, e.actor_id, e.session_id, e.value, e.data
-  from tally.events as e
-  where e.tenant_id = p_tenant
-    and e.occurred_at >= v_from
-    and e.occurred_at < v_to
-    and e.occurred_at <= p_before_at
-    and (e.occurred_at, e.event_id) < (p_before_at, p_before_id)
-    and (p_types = '{}' or e.event_type = any (p_types))
-    and (v_filter is null or e.data @@ v_filter)
-    and (p_actor = '' or e.actor_id = p_actor)
-  order by e.occurred_at desc, e.event_id desc
-  limit p_limit;
+  for event_id, event_type, occurred_at, received_at, actor_id, session_id, value, data in
+    select
+      e.event_id, e.event_type, e.occurred_at, e.received_at, e.actor_id, e.session_id, e.value,
+      e.data
+    from tally.events as e
+    where e.tenant_id = p_tenant
+      and e.occurred_at >= v_from
+      and e.occurred_at < v_to
+      and e.occurred_at <= p_before_at
+      and (e.occurred_at, e.event_id) < (p_before_at, p_before_id)
+      and (p_types = '{}' or e.event_type = any (p_types))
+      and (v_filter is null or e.data @@ v_filter)
+      and (p_actor = '' or e.actor_id = p_actor)
+    order by e.occurred_at desc, e.event_id desc
+    limit p_limit
+  loop
+    v_rows := v_rows + 1;
+    v_bytes := v_bytes + octet_length(data::text);
+    is_full := v_rows = p_limit or v_bytes >= p_max_bytes;
+    return next;
+    exit when is_full;
+  end loop;
   perform tally.check_partition_version();
 end
 $$;
@@ -54,4 +64,4 @@ alter function api.event_list owner to tally_tenant;
 revoke all on function api.event_list from public;
 grant execute on function api.event_list to tally_service, tally_owner;
 comment on function api.event_list is
-  'Up to p_limit raw events of a range before a given one, newest first, by types, filters on data and actor. TY400 for bad arguments.';
+  'A page of raw events of a range before a given one, newest first, by types, filters on data and actor: up to p_limit, or p_max_bytes of data; is_full tells that another page may follow. TY400 for bad arguments.';

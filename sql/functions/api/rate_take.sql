@@ -1,8 +1,10 @@
--- Takes up to p_wanted tokens from a bucket that refills evenly to p_per_minute, and says how many
--- it got and how long until the next one. Service processes take small lots and spend them without
+-- Takes up to p_wanted tokens, and at least p_least or none, from a bucket that refills evenly to
+-- p_per_minute, and says how many it got and how long until there are enough. Service processes take small lots and spend them without
 -- asking again, so that the limit holds over all of them.
-create function api.rate_take(p_bucket text, p_per_minute integer, p_wanted integer)
-returns table (taken integer, remaining integer, retry_after_ms integer)
+create function api.rate_take(
+  p_bucket text, p_per_minute bigint, p_wanted bigint, p_least bigint default 1
+)
+returns table (taken bigint, remaining bigint, retry_after_ms bigint)
 language plpgsql volatile strict security definer
 set search_path = ''
 as $$
@@ -22,13 +24,13 @@ begin
   from tally.rate_buckets as b
   where b.bucket = p_bucket
   for update;
-  taken := least(p_wanted, floor(v_tokens));
+  taken := case when floor(v_tokens) >= p_least then least(p_wanted, floor(v_tokens)) else 0 end;
   v_tokens := v_tokens - taken;
   update tally.rate_buckets
   set tokens = v_tokens, updated_at = clock_timestamp()
   where bucket = p_bucket;
   remaining := floor(v_tokens);
-  retry_after_ms := case when taken > 0 then 0 else ceil((1 - v_tokens) / v_rate * 1000) end;
+  retry_after_ms := case when taken > 0 then 0 else ceil((p_least - v_tokens) / v_rate * 1000) end;
   return next;
 end
 $$;
@@ -36,4 +38,4 @@ alter function api.rate_take owner to tally_owner;
 revoke all on function api.rate_take from public;
 grant execute on function api.rate_take to tally_service;
 comment on function api.rate_take is
-  'Takes up to p_wanted tokens of a bucket that holds and refills p_per_minute; returns how many, how many are left, and milliseconds until the next if none.';
+  'Takes up to p_wanted tokens, and at least p_least or none, of a bucket that holds and refills p_per_minute; returns how many, how many are left, and milliseconds until there are enough if none.';

@@ -16,10 +16,7 @@ declare
   v_tenant tally.tenant_context := tally.tenant_set_current(p_tenant);
   v_since timestamptz := tally.range_end(p_since, v_tenant.time_zone, 'p_since');
 begin
-  if p_limit not between 1 and 10000 then
-    raise exception using
-      errcode = 'TY400', column = 'p_limit', message = 'limit is 1 to 10,000';
-  end if;
+  perform tally.check_limit(p_limit);
   return query
   select
     s.event_type, tally.period_type_name(s.period_type), tally.local_date(s.period_start, v_tenant.time_zone),

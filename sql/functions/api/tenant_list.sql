@@ -12,9 +12,7 @@ language plpgsql stable strict security definer
 set search_path = ''
 as $$
 begin
-  if p_limit not between 1 and 10000 then
-    raise exception using errcode = 'TY400', column = 'p_limit', message = 'limit is 1 to 10,000';
-  end if;
+  perform tally.check_limit(p_limit);
   if p_tenant <> '00000000-0000-0000-0000-000000000000' then
     perform tally.tenant_read(p_tenant);
   end if;

@@ -1,11 +1,14 @@
 -- Keeps events that were left out: [{"source", "event", "errors", "replayable"}]. One that is kept
--- already, or comes twice, stays one.
+-- already, or comes twice, stays one. Of what is longer than any event may be, the beginning is kept.
 create function tally.reject_events(p_tenant uuid, p_rejected jsonb) returns void
 language sql volatile strict
 set search_path = ''
 as $$
   insert into tally.rejected_events (tenant_id, event_hash, source, errors, event, replayable)
-  select p_tenant, r.event_hash, r.source, r.errors, r.event, r.replayable
+  select
+    p_tenant, r.event_hash, r.source, r.errors,
+    case when octet_length(r.event) > 1200000 then left(r.event, 10000) else r.event end,
+    r.replayable and octet_length(r.event) <= 1200000
   from (
     select distinct on (h.event_hash) *
     from rows from (
