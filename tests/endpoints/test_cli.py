@@ -89,13 +89,24 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
         ]
         assert (row["tenant_name"], row["connections"]) == ("cli bi", 1)
         assert "exists" in pgtally("bi-role", "create", "cli bi", "superset", code=1)
-        pgtally("bi-role", "drop", made["role_name"])
+        changed = pgtally("bi-role", "password", made["role_name"], "--json")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(login)
+        login = make_conninfo(login, password=changed["password"])
+        psycopg.connect(login).close()
+        with psycopg.connect(shared_dsn, autocommit=True) as db:
+            db.execute(f"create schema cli_models authorization {made['role_name']}".encode())
+        refused = pgtally("bi-role", "drop", made["role_name"], code=1, COLUMNS="1000")
+        assert "schema cli_models" in refused
+        assert "--drop-owned" in refused
+        pgtally("bi-role", "drop", "--drop-owned", made["role_name"])
         with pytest.raises(psycopg.OperationalError):
             connection.execute("select 1")
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(login)
     pgtally("bi-role", "create", "cli bi", "Bad Label", code=1)
     pgtally("bi-role", "drop", "postgres", code=1)
+    pgtally("bi-role", "password", "postgres", code=1)
 
 
 def test_a_database_that_is_away_or_without_pgtally_is_named_in_a_line(pgtally, shared_dsn):

@@ -300,7 +300,7 @@ def test_no_secret_is_in_a_log_a_process_list_or_an_error(dsn, db, service_dsn, 
             assert hidden.encode() not in processes
             assert not any(hidden in answer.text for answer in answers)
     finally:
-        db.execute("select tally.bi_role_drop(%s)", (login["role_name"],))
+        db.execute("call tally.bi_role_drop(%s)", (login["role_name"],))
 
 
 def test_the_id_of_a_request_is_in_its_log_line_and_in_pg_stat_activity(

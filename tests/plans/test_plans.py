@@ -221,7 +221,7 @@ def test_a_bi_login_reads_its_days_by_the_key(year):
         )
     finally:
         plans.db.execute("reset session authorization")
-        plans.db.execute("select tally.bi_role_drop(%s)", (login,))
+        plans.db.execute("call tally.bi_role_drop(%s)", (login,))
 
 
 def test_a_statement_that_reads_too_much_is_caught(year):

@@ -74,7 +74,7 @@ def logins(dsn, db, tenants, service_dsn):
         found["service"] = stack.enter_context(psycopg.connect(service_dsn, autocommit=True))
         yield found
     for name in ("own", "other"):
-        db.execute("select tally.bi_role_drop(%s)", (made[name][0],))
+        db.execute("call tally.bi_role_drop(%s)", (made[name][0],))
     for role in (plain, nobody):
         db.execute(f"drop role {role}".encode())
 
@@ -353,7 +353,7 @@ def test_a_connection_limit_holds_and_a_login_that_left_traces_can_be_dropped(ds
         first.execute("alter default privileges grant select on tables to public")
         first.execute("alter role current_user set work_mem = '1GB'")
         first.execute(sql.SQL("alter role current_user password {}").format("new"))
-        db.execute("select tally.bi_role_drop(%s)", (name,))
+        db.execute("call tally.bi_role_drop(%s)", (name,))
         with pytest.raises(psycopg.OperationalError):
             first.execute("select 1")
     assert db.execute("select count(*) from pg_roles where rolname = %s", (name,)).fetchone() == (

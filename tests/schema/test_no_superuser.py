@@ -70,8 +70,30 @@ def works(dsn, admin, cron):
             assert bi.execute(
                 "select sum(event_count) from bi.daily_summaries where event_type = 'a'"
             ).fetchone() == (1,)
+            for other in ("postgres", "template1"):
+                with pytest.raises(
+                    psycopg.OperationalError, match="permission denied for database"
+                ):
+                    psycopg.connect(make_conninfo(dsn, user=login, password=password, dbname=other))
+            advice = dict(
+                db.execute(
+                    "select check_name, remedy from tally.doctor() where check_name like 'BI logins%'"
+                ).fetchall()
+            )
+            assert advice["BI logins: other databases"] is None
+            # This limit takes a superuser, who made the login here or does what doctor says.
+            (is_superuser,) = db.execute("select current_setting('is_superuser')").fetchone()
+            remedy = advice["BI logins: temporary files"]
+            assert (remedy is None) == (is_superuser == "on")
+            if remedy:
+                admin.execute(remedy.encode())
+            (new,) = db.execute(
+                "select password from tally.bi_role_set_password(%s)", (login,)
+            ).fetchone()
+            with closing(psycopg.connect(make_conninfo(dsn, user=login, password=new))) as again:
+                assert again.execute("show temp_file_limit").fetchone() == ("1GB",)
             # Its session is ended, too.
-            db.execute("select tally.bi_role_drop(%s)", (login,))
+            db.execute("call tally.bi_role_drop(%s)", (login,))
         db.execute("alter role tally_service password 'x'")
         with psycopg.connect(make_conninfo(dsn, user="tally_service", password="x")) as service:
             assert (

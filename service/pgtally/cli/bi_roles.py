@@ -2,9 +2,19 @@
 
 import secrets
 
+import psycopg
 import rich_click as click
 
-from pgtally.cli.console import call, connect, dsn_option, json_option, show, show_one, tenant_id
+from pgtally.cli.console import (
+    Row,
+    call,
+    connect,
+    dsn_option,
+    json_option,
+    show,
+    show_one,
+    tenant_id,
+)
 
 CREATE = """
   select role_name
@@ -18,9 +28,12 @@ LIST = """
   select *
   from tally.bi_role_list()
 """
+CHANGE = """
+  select role_name
+  from tally.bi_role_set_password(p_role => %(role)s::text, p_password => %(password)s::text)
+"""
 DROP = """
-  select *
-  from tally.bi_role_drop(p_role => %(role)s::text) as dropped
+  call tally.bi_role_drop(p_role => %(role)s::text, p_drop_owned => %(drop_owned)s::boolean)
 """
 
 
@@ -37,19 +50,29 @@ def bi_role() -> None:
 @click.option("--connection-limit", default=5, help="Connections at once, 1 to 100.")
 def bi_role_create(dsn: str, as_json: bool, tenant: str, label: str, connection_limit: int) -> None:
     """Make the login bi_<tenant>_<LABEL> and show its password this once."""
-    password = secrets.token_urlsafe(24)
     with connect(dsn) as connection:
-        # Hashed here: the password itself never reaches the server or its log.
-        hashed = connection.pgconn.encrypt_password(password.encode(), b"", b"scram-sha-256")
+        password, hashed = _password(connection)
         (made,) = call(
             connection, CREATE, tenant=tenant_id(connection, tenant), label=label,
-            password=hashed.decode(), connection_limit=connection_limit,
+            password=hashed, connection_limit=connection_limit,
         )  # fmt: skip
         made |= {
             "password": password, "host": connection.info.host, "port": connection.info.port,
             "database": connection.info.dbname, "schema": "bi",
         }  # fmt: skip
     show_one(made, as_json)
+
+
+@bi_role.command("password")
+@dsn_option
+@json_option
+@click.argument("role")
+def bi_role_password(dsn: str, as_json: bool, role: str) -> None:
+    """Give a login a new password and show it this once; open connections go on."""
+    with connect(dsn) as connection:
+        password, hashed = _password(connection)
+        (made,) = call(connection, CHANGE, role=role, password=hashed)
+    show_one(made | {"password": password}, as_json)
 
 
 @bi_role.command("list")
@@ -66,8 +89,16 @@ def bi_role_list(dsn: str, as_json: bool) -> None:
 @dsn_option
 @json_option
 @click.argument("role")
-def bi_role_drop(dsn: str, as_json: bool, role: str) -> None:
-    """End a login's connections and drop it."""
+@click.option("--drop-owned", is_flag=True, help="Delete the tables and all else that it owns.")
+def bi_role_drop(dsn: str, as_json: bool, role: str, drop_owned: bool) -> None:
+    """Close a login, end its connections and drop it, unless it owns something."""
     with connect(dsn) as connection:
-        call(connection, DROP, role=role)
+        connection.execute(DROP, {"role": role, "drop_owned": drop_owned})
     show_one({"dropped": role}, as_json)
+
+
+def _password(connection: psycopg.Connection[Row]) -> tuple[str, str]:
+    """A new one, and its hash: the password itself never reaches the server or its log."""
+    password = secrets.token_urlsafe(24)
+    hashed = connection.pgconn.encrypt_password(password.encode(), b"", b"scram-sha-256")
+    return password, hashed.decode()

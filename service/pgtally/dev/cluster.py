@@ -252,6 +252,8 @@ class Cluster:
             row = connection.execute("select from pg_database where datname = %s", (DATABASE,))
             if row.fetchone() is None:
                 connection.execute(f"create database {DATABASE}".encode())
+            # Else each BI login could leave large objects there, and take locks.
+            connection.execute("revoke connect on database postgres, template1 from public")
 
     def stop(self) -> None:
         if self.is_running():

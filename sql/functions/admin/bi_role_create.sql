@@ -1,8 +1,9 @@
 -- Makes a login for a BI tool: bi_<tenant as 32 hex>_<label>. It reads the views in schema bi, which
 -- show it this tenant alone whatever it sets, and nothing else. Settings that a login can change for
--- itself (timeouts, read only) protect against accidents; grants, row security and the connection
--- limit are the boundary. Call it as a role that may create roles; p_password may be a SCRAM
--- verifier, so that the password itself never reaches the server.
+-- itself (timeouts, memory, read only) protect against accidents; grants, row security, the
+-- connection limit and temp_file_limit are the boundary. That last one takes a superuser, or a login
+-- that was granted it; where it stays unset, doctor says so. Call it as a role that may create
+-- roles; p_password may be a SCRAM verifier, so that the password itself never reaches the server.
 create function tally.bi_role_create(
   p_tenant uuid, p_label text, p_password text default '', p_connection_limit integer default 5
 )
@@ -35,11 +36,17 @@ begin
       ('statement_timeout', '60s'),
       ('lock_timeout', '5s'),
       ('idle_in_transaction_session_timeout', '60s'),
+      ('work_mem', '16MB'),
       ('jit', 'off')
     ) as settings (name, value)
   loop
     execute format('alter role %I set %I = %L', role_name, v_setting.name, v_setting.value);
   end loop;
+  begin
+    execute format('alter role %I set temp_file_limit = ''1GB''', role_name);
+  exception when insufficient_privilege then
+    null;
+  end;
   perform tally.audit('bi_role.create', p_tenant, role_name);
   return next;
 exception when duplicate_object then

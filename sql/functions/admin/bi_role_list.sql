@@ -10,7 +10,8 @@ as $$
     r.rolname::text, t.tenant_id, t.name, r.rolconnlimit,
     (select count(*) from pg_catalog.pg_stat_activity as a where a.usesysid = r.oid)
   from pg_catalog.pg_roles as r
-  left join tally.tenants as t on t.tenant_id = substr(r.rolname::text, 4, 32)::uuid
+  left join tally.tenants as t
+    on t.tenant_id = case when r.rolname ~ '^bi_[0-9a-f]{32}_' then substr(r.rolname::text, 4, 32)::uuid end
   where r.rolname ~ '^bi_[0-9a-f]{32}_'
   order by t.name, r.rolname
 $$;
