@@ -160,7 +160,7 @@ class Service(NamedTuple):
 def service(dsn: str, variant: str = "as_it_is") -> Iterator[Service]:
     """The service, or a variant of it, without limits of rate."""
     port = free_port()
-    kinds = ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS", "EVENTS", "BYTES")
+    kinds = ("INGEST", "BULK", "ANALYTICS", "SUMMARIES", "TENANTS", "EVENTS")
     environment = {
         **os.environ,
         "PGTALLY_DSN": dsn,
@@ -168,6 +168,7 @@ def service(dsn: str, variant: str = "as_it_is") -> Iterator[Service]:
         "PGTALLY_LOG_REQUESTS": "false",
         "PGTALLY_REQUEST_TIMEOUT_MS": "120000",
         **{f"PGTALLY_{kind}_PER_MINUTE": "100000000" for kind in kinds},
+        "PGTALLY_BYTES_PER_MINUTE": "1000000000000",
     }
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
