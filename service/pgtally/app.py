@@ -53,7 +53,7 @@ HANDLERS: dict[str, list[Any]] = {
     ],
     "Summaries": [summaries.get_summaries, summaries.get_summary_changes],
     "Actors": [actors.list_actor_events, actors.erase_actor],
-    "Health": [health.live, health.ready, metrics_endpoint.metrics],
+    "Health": [health.live, health.ready, health.details, metrics_endpoint.metrics],
 }  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def create_app(config: settings.Settings) -> Litestar:
     authentication = Authentication(database, addresses, look_ups, config.key_cache_seconds)
 
     commits = GroupCommit(database)
+    readiness = health.Readiness(database)
     access = Access(
         authentication, addresses, RateLimit(database, config), AtOnce(config.batches_at_once)
     )
@@ -100,6 +101,7 @@ def create_app(config: settings.Settings) -> Litestar:
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
             "commits": Provide(lambda: commits, sync_to_thread=False),
+            "readiness": Provide(lambda: readiness, sync_to_thread=False),
         },
         state=State({"max_body_bytes": config.max_body_bytes}),
         exception_handlers={HTTPException: replies.handle, Exception: replies.handle},

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgtally.logs import REQUEST_ID
-from pgtally.problems import Problem, outcome_unknown, unavailable
+from pgtally.problems import DISK_FULL, Problem, outcome_unknown, unavailable
 from pgtally.settings import Settings
 
 # An outage is told by 503 and by /health/ready; the pool would add a line for each attempt.
@@ -28,6 +28,7 @@ NAMED = """where (
 # A batch waits for others up to this many times as long as for a connection.
 WRITER_WAITS = 10
 RETRIED = frozenset({"40001", "40P01"})
+DISK_FULL_REMEMBERED_SECONDS = 60.0
 
 
 class Database:
@@ -36,6 +37,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.pool_timeout_ms / 1000
         self._down_until = 0.0
+        self._disk_full_until = 0.0
         self._share = max(1, settings.pool_size // 4)
         self._all_readers = asyncio.Semaphore(max(1, settings.pool_size // 2))
         self._all_writers = asyncio.Semaphore(max(1, settings.pool_size // 4))
@@ -134,6 +136,16 @@ class Database:
         except TimeoutError:
             raise unavailable("other batches are being stored; try again") from None
 
+    def saw(self, sqlstate: str | None) -> None:
+        """Remembers what an error says of the server."""
+        if sqlstate == DISK_FULL:
+            self._disk_full_until = time.monotonic() + DISK_FULL_REMEMBERED_SECONDS
+
+    @property
+    def disk_full(self) -> bool:
+        """Did the server lack disk, in the last minute, for a statement of this process?"""
+        return time.monotonic() < self._disk_full_until
+
     async def _run(self, sql: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
         if time.monotonic() < self._down_until:
             raise unavailable()
@@ -146,4 +158,7 @@ class Database:
             if self.pool.get_stats().get("pool_size", 0) == 0:
                 # The server is away, not busy: others need not wait as long to learn the same.
                 self._down_until = time.monotonic() + self._timeout_seconds / 2
+            raise
+        except psycopg.Error as error:
+            self.saw(error.sqlstate)
             raise

@@ -1,6 +1,10 @@
 """What each process counts for Prometheus; GET /metrics shows it."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+import re
+from pathlib import Path
+
+from prometheus_client import Counter, Gauge, Histogram, multiprocess
 
 from pgtally.database import Database
 
@@ -39,3 +43,21 @@ def observe_pool(database: Database) -> None:
     POOL.labels("size").set(stats.get("pool_size", 0))
     POOL.labels("available").set(stats.get("pool_available", 0))
     POOL.labels("waiting").set(stats.get("requests_waiting", 0))
+
+
+def forget_the_dead() -> None:
+    """Takes out the gauges of processes that are gone: what they held, nobody holds any more. What
+    they counted stays counted."""
+    for file in Path(os.environ[MULTIPROCESS]).glob("gauge_live*.db"):
+        found = re.search(r"_(\d+)\.db$", file.name)
+        if found and not _lives(int(found[1])):
+            multiprocess.mark_process_dead(int(found[1]))  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        # Gone, or somebody else's by now.
+        return False
+    return True

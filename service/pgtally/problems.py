@@ -13,10 +13,11 @@ log = logging.getLogger("pgtally")
 STATUS_OF_SQLSTATE = {
     "40001": 503,
     "40P01": 503,
-    "53300": 503,  # too many connections
     "55P03": 503,  # lock not available
     "57014": 503,  # statement timeout
 }
+DISK_FULL = "53100"
+DISK_FULL_RETRY_SECONDS = 10
 
 
 # Classes of SQLSTATEs that refuse what a statement carries: data, constraints, size.
@@ -53,9 +54,9 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
-def unavailable(detail: str = "the database is not available") -> Problem:
+def unavailable(detail: str = "the database is not available", retry_seconds: int = 1) -> Problem:
     """503; the request was not carried out and may be repeated."""
-    return Problem(503, detail, headers={"Retry-After": "1"})
+    return Problem(503, detail, headers={"Retry-After": str(retry_seconds)})
 
 
 def outcome_unknown() -> Problem:
@@ -108,6 +109,10 @@ def problem_of(
         elif argument:
             errors = [FieldError(message or "", argument=argument)]
         return Problem(int(state[2:]), ". ".join(filter(None, [message, hint])), errors)
+    if state == DISK_FULL:
+        return unavailable("the database's disk is full", DISK_FULL_RETRY_SECONDS)
+    if state.startswith("53"):
+        return unavailable("the database lacks memory, connections or other resources")
     status = STATUS_OF_SQLSTATE.get(state) or (400 if state[:2] in REFUSED_CONTENT else None)
     if status == 400:
         return Problem(400, "a value is malformed or out of range")

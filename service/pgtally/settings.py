@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_cache_seconds: Annotated[float, Meta(ge=0, le=60)] = 1.0
     max_body_bytes: Annotated[int, Meta(ge=1024, le=100_000_000)] = 10_000_000
     request_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 20_000
+    head_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    connections: Annotated[int, Meta(ge=16, le=100_000)] = 4096
     unauthenticated_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 60
     trusted_proxies: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()

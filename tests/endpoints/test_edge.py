@@ -109,6 +109,38 @@ def test_a_slow_client_is_cut_off_and_holds_up_nobody(shared_service_dsn, shared
         assert time.monotonic() - started < 8
 
 
+def test_a_client_that_hangs_up_is_no_error_of_the_service(
+    shared_service_dsn, shared_dsn, tmp_path
+):
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        running_service(shared_service_dsn, output) as (url, _),
+    ):
+        admin = Service(url, installation_key(shared_dsn)).admin
+        key = admin.post("/tenants", json={"name": f"hang up {time.time()}"}).json()["apiKey"]
+        parts = urlsplit(url)
+        paths = ("/events", "/events/bulk", "/v1/batch")
+        for path in paths:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n"
+                "Content-Length: 1000\r\n\r\n{"
+            ).encode()
+            with socket.create_connection((parts.hostname, parts.port)) as connection:
+                connection.sendall(head)
+                time.sleep(0.3)
+
+        def counted():
+            lines = admin.get("/metrics").text.splitlines()
+            found = [line for line in lines if line.startswith("pgtally_http_requests_total{")]
+            assert not any('status="5' in line for line in found)
+            return [path for path in paths for line in found if f'"{path}",status="499"' in line]
+
+        wait_for(lambda: len(counted()) == len(paths))
+    assert "unexpected error" not in log.read_text()
+    assert log.read_text().count('"status":499') == len(paths)
+
+
 def test_a_request_that_takes_too_long_is_cancelled_in_the_database_too(
     shared_service_dsn, shared_dsn
 ):
@@ -398,3 +430,8 @@ def test_a_service_that_is_told_to_stop_finishes_what_it_has_accepted(
     # A connection that was idle when the server closed it may break; nothing that was accepted is lost.
     assert count >= accepted
     assert count - accepted <= answers.count("broken")
+
+
+@pytest.mark.parametrize("name", ["%00", "x" * 4000, "swagger-ui.css%2Fx", "..%2F__init__.py", ""])
+def test_a_path_under_the_reference_page_that_no_file_has_is_not_found(service, name):
+    problem(httpx.get(f"{service.url}/schema/assets/{name}"), 404)

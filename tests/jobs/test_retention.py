@@ -327,5 +327,6 @@ def test_doctor_says_what_is_wrong_and_what_to_run(db, new_tenant):
     db.execute("update tally.tenants set time_zone = 'Nowhere'")
     db.execute("call tally.fold()")
     assert doctor(db)["job fold"] == "failed"
-    warnings = one(db, "select warnings from api.service_status()")[0]
-    assert any("call tally.maintain()" in line for line in warnings)
+    told = db.execute("select * from api.service_details()").fetchall()
+    assert told == db.execute("select * from tally.doctor()").fetchall()
+    assert any("call tally.maintain()" in remedy for *_, remedy in told if remedy)

@@ -46,7 +46,8 @@ FUNCTIONS = {
     """,
     ("api", "tally_owner", "tally_service"): """
         actor_erase key_create key_find key_list key_revoke key_rotate key_touch metrics rate_take
-        service_status tenant_create tenant_delete tenant_deletion_find tenant_list tenant_update
+        service_details service_status tenant_create tenant_delete tenant_deletion_find tenant_list
+        tenant_update
     """,
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
         current_tenant day_start first_date hashes_hll local_date next_date period_ceiling
@@ -65,7 +66,7 @@ FUNCTIONS = {
         uuid7_time
     """,
 }
-MEMBERS = {"tally_jobs": "tally_owner"}
+MEMBERS = {"tally_jobs": "tally_owner", "tally_owner": "pg_read_all_stats"}
 
 
 def rows(db, text):

@@ -1,6 +1,7 @@
 """Commands that install and run: run, remove, init, migrate, serve, config, jobs."""
 
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
@@ -21,6 +22,10 @@ from pgtally.jobs import run_jobs
 from pgtally.metrics import MULTIPROCESS
 from pgtally.migrate import MigrationError, migrate
 
+# What a process needs besides clients' connections: those to the database, logs, libraries.
+OWN_FILES = 256
+BACKLOG = 4096
+MAX_HEAD_BYTES = 32 * 1024
 FIRST_KEY = """
   select key_id, api_key
   from tally.installation_key_create(p_name => %(name)s::text)
@@ -136,12 +141,36 @@ def serve_command() -> None:
         port=config.port,
         workers=config.workers,
         workers_kill_timeout=15,
-        http1_settings=HTTP1Settings(header_read_timeout=config.request_timeout_ms),
+        respawn_failed_workers=True,
+        # Where it may be HTTP/2 too, the time for a head begins with its first byte, so whoever
+        # sends nothing holds a connection for ever.
+        http=HTTPModes.http1,
+        websockets=False,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=config.head_timeout_ms,
+            # A connection keeps as much as its largest head took: 44 KB, of the default 443 KB.
+            max_buffer_size=MAX_HEAD_BYTES,
+        ),
         log_access=False,
-        backlog=1024,
+        backlog=BACKLOG,
+        backpressure=connections_of_a_worker(config.connections),
     ).serve()
     if MULTIPROCESS in os.environ:
         shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)
+
+
+def connections_of_a_worker(wanted: int) -> int:
+    """How many connections a worker takes at a time: as many as its limit of open files leaves,
+    since a server that runs out of those spins."""
+    # Importing the server has raised the soft limit to the hard one.
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if files == resource.RLIM_INFINITY else max(16, files - OWN_FILES)
+    if possible < wanted:
+        progress(
+            f"the limit of {files:,} open files leaves {possible:,} of the {wanted:,} connections "
+            "of PGTALLY_CONNECTIONS; raise it with ulimit -n or LimitNOFILE"
+        )
+    return min(wanted, possible)
 
 
 @click.command("jobs")

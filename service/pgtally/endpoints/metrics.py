@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
-from pgtally.metrics import MULTIPROCESS, observe_pool
+from pgtally.metrics import MULTIPROCESS, forget_the_dead, observe_pool
 
 METRICS = """
   select name, label, value
@@ -48,6 +48,7 @@ async def metrics(request: Incoming, db: Db) -> Response[Any]:
         (gauges[name].labels(label) if label else gauges[name]).set(value)
     processes = REGISTRY
     if MULTIPROCESS in os.environ:
+        forget_the_dead()
         processes = CollectorRegistry()
         multiprocess.MultiProcessCollector(processes)  # type: ignore[no-untyped-call]
     return Response(

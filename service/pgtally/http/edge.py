@@ -23,6 +23,8 @@ from pgtally.settings import Settings
 MAX_QUERY_BYTES = 8_192
 # Any other is counted as one: each would be a series of its own, for whoever asks.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Counted and logged where a client hangs up before its body has arrived; as nginx counts it.
+CLIENT_CLOSED_REQUEST = 499
 log = structlog.get_logger()
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -54,7 +56,7 @@ class Edge:
         request_id = secrets.token_hex(8)
         REQUEST_ID.set(request_id)
         added = {"X-Request-Id": request_id}
-        begun = ended = reading = False
+        begun = ended = reading = arrived = gone = False
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -83,10 +85,15 @@ class Edge:
                 await send(message)
 
         async def receive_on() -> Any:
-            nonlocal reading
+            nonlocal reading, arrived, gone
             reading = True
             message = await receive()
             reading = False
+            if message["type"] == "http.request":
+                arrived = not message.get("more_body")
+            elif not arrived and not begun:
+                gone = True
+                raise Problem(400, "the client closed the connection before the end of its body")
             return message
 
         try:
@@ -113,6 +120,7 @@ class Edge:
             ended = True
             await _send_problem(problem, scope, send_on)
         finally:
+            status = CLIENT_CLOSED_REQUEST if gone else status
             self._tell(scope, status, time.perf_counter() - started)
             for close in passage_of(scope).closing:
                 await close()

@@ -8,14 +8,16 @@ import base64
 import hashlib
 import typing
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request
+from litestar import Litestar, Request, get
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.params import FromPath
+from litestar.response import File
 from litestar.router import Router
-from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
 from pgtally import __version__
@@ -23,6 +25,7 @@ from pgtally.formats import CSV, JSON, NDJSON
 from pgtally.http.operation import CLOSED, OPEN, Operation, ProblemBody
 from pgtally.http.passage import passage_of
 from pgtally.http.query_string import takes_filters
+from pgtally.problems import Problem
 
 REF = "#/components/schemas/{name}"
 PAGE = b"""<!doctype html>
@@ -45,6 +48,8 @@ PAGE_POLICY = (
     f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT).digest()).decode()}'; "
     "frame-ancestors 'none'"
 )
+# What the page loads. By name: a path that a client made up never reaches the file system.
+ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 SUCCESSES = {"200": "Here it is.", "201": "Made.", "204": "Done."}
 ERRORS = {
     400: "What is wrong, where, and what is allowed.",
@@ -324,11 +329,16 @@ class Page(OpenAPIRenderPlugin):
         return PAGE % SCRIPT
 
     def receive_router(self, router: Router) -> None:
-        router.register(
-            create_static_files_router(
-                path="/assets", directories=[swagger_ui_path], opt={"operation": OPEN}
-            )
-        )
+        router.register(_asset)
+
+
+@get("/assets/{name:str}", operation=OPEN, sync_to_thread=False)
+def _asset(name: FromPath[str]) -> File:
+    if name not in ASSETS:
+        raise Problem(404, "no such resource")
+    return File(
+        Path(swagger_ui_path, name), media_type=ASSETS[name], content_disposition_type="inline"
+    )
 
 
 def _operation_id(handler: Any, _: Any, __: Any) -> str:

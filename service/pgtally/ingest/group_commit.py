@@ -89,6 +89,7 @@ class GroupCommit:
             if state is None:
                 one.stored.set_result(None if accepted else stored)
             else:
+                self.database.saw(state)
                 problem = problem_of(state, message, detail)
                 if problem.status == 500:
                     log.error("unexpected database error %s: %s", state, message)

@@ -48,6 +48,11 @@ as $$
   where 0 = any (f.grantees)
   union all
   select
+    'our jobs see how long others hold locks',
+    pg_has_role('tally_owner', 'pg_read_all_stats', 'usage'),
+    'grant pg_read_all_stats to tally_owner'
+  union all
+  select
     format('%s has %s = %s', s.role_name, s.name, s.value),
     exists (
       select from pg_catalog.pg_db_role_setting as x

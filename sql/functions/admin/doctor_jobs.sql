@@ -1,9 +1,13 @@
--- Do the jobs run, and did their last run go well?
+-- Do the jobs run, and did their last run go well? If not, who holds locks that they may wait for?
+-- Cost: a few rows of an index for each job.
 create function tally.doctor_jobs()
 returns table (check_name text, status text, message text, remedy text)
 language plpgsql stable
 set search_path = ''
 as $$
+declare
+  v_since timestamptz := (select min(t.created_at) from tally.tenants as t);
+  v_holders text := tally.lock_holders(p_older_than => '1 s');
 begin
   return query
   with jobs (job, late_after, command) as (
@@ -18,24 +22,38 @@ begin
   runs as (
     select
       j.*,
-      (select max(r.finished_at) from tally.job_runs as r where r.job = j.job and r.status = 'done') as last_at,
-      (select r.error from tally.job_runs as r where r.job = j.job order by r.job_run_id desc limit 1) as error,
-      (select min(t.created_at) from tally.tenants as t) as since
+      (
+        select r.finished_at
+        from tally.job_runs as r
+        where r.job = j.job and r.status = 'done'
+        order by r.started_at desc
+        limit 1
+      ) as last_at,
+      (
+        select r.error
+        from tally.job_runs as r
+        where r.job = j.job and r.finished_at is not null
+        order by r.started_at desc
+        limit 1
+      ) as error
     from jobs as j
   )
   select
     'job ' || r.job as check_name,
-    case
-      when r.error is not null then 'failed'
-      when coalesce(r.last_at, r.since) < now() - r.late_after then 'late'
-      else 'ok'
-    end as status,
-    case
-      when r.error is not null then 'the last run failed: ' || r.error
-      else 'last finished ' || coalesce(r.last_at::text, 'never')
-    end as message,
+    s.status,
+    case s.status when 'failed' then 'the last run failed: ' || r.error
+      else 'last finished ' || coalesce(r.last_at::text, 'never') end
+    || case when s.status <> 'ok' then coalesce('; locks are held by ' || v_holders, '') else '' end
+    as message,
     r.command || '; then look at cron.job and cron.job_run_details' as remedy
-  from runs as r;
+  from runs as r
+  cross join lateral (
+    select case
+      when r.error is not null then 'failed'
+      when coalesce(r.last_at, v_since) < now() - r.late_after then 'late'
+      else 'ok'
+    end as status
+  ) as s;
 end
 $$;
 alter function tally.doctor_jobs owner to tally_owner;

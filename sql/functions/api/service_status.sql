@@ -1,23 +1,28 @@
--- What readiness asks: deltas waiting, and a line for everything that tally.doctor finds wrong.
+-- What readiness asks, of anybody: which kinds of trouble there are, in a few fixed words that name
+-- no tenant and nothing of the database; api.service_details has the details. Cost: a millisecond,
+-- from the last runs of the jobs and from statistics; waits for no lock.
 create function api.service_status()
-returns table (deltas_waiting bigint, last_fold_at timestamptz, warnings text[])
+returns table (trouble text[])
 language plpgsql stable security definer
 set search_path = ''
+set lock_timeout = '50ms'
 as $$
 begin
   return query
-  select
-    (select count(*) from (select from tally.summary_deltas limit 100000) as d),
-    (select max(r.finished_at) from tally.job_runs as r where r.job = 'fold' and r.status = 'done'),
-    (
-      select coalesce(array_agg(format('%s: %s; run: %s', c.check_name, c.message, c.remedy)), '{}')
-      from tally.doctor() as c
-      where c.status not in ('ok', 'advice')
-    );
+  select array(
+    select distinct 'jobs ' || j.status from tally.doctor_jobs() as j where j.status <> 'ok'
+    union all
+    select 'backlog'
+    where pg_catalog.pg_stat_get_live_tuples('tally.summary_deltas'::regclass) > 1000000
+    union all
+    select 'locked' from tally.doctor_locks() as l where l.status <> 'ok'
+  );
+exception when lock_not_available then
+  return query select array['locked'];
 end
 $$;
 alter function api.service_status owner to tally_owner;
 revoke all on function api.service_status from public;
 grant execute on function api.service_status to tally_service;
 comment on function api.service_status is
-  'Deltas waiting (counted up to 100,000), when fold last finished, and what tally.doctor finds wrong.';
+  'Which kinds of trouble there are, in fixed words: jobs failed, jobs late, backlog, locked.';

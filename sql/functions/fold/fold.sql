@@ -1,6 +1,6 @@
 -- Moves all waiting deltas into the summaries, 20,000 of one tenant a transaction. May be run at any
--- time, twice, and at once: a second run waits for the tenant's lock and finds the deltas gone.
--- Cost: about 20 us a delta.
+-- time, twice, and at once: a second run gets its turn between the steps of the first, and finds the
+-- deltas gone. Cost: about 20 us a delta.
 create procedure tally.fold(
   inout deltas bigint default 0, inout tenants integer default 0, inout failures integer default 0
 )
