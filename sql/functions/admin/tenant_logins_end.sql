@@ -21,7 +21,24 @@ begin
   loop
     begin
       if p_drop then
-        perform tally.bi_role_drop(v_role::text);
+        if not pg_catalog.pg_has_role(v_role, 'usage') then
+          execute format('grant %I to current_user', v_role)
+            || case when current_setting('server_version_num')::integer >= 160000 then ' with inherit true' else '' end;
+        end if;
+        perform pg_catalog.pg_terminate_backend(a.pid, 5000)
+        from pg_catalog.pg_stat_activity as a
+        where a.usename = v_role;
+        if exists (
+          select from pg_catalog.pg_shdepend as s
+          where s.refclassid = 'pg_catalog.pg_authid'::regclass
+            and s.refobjid = to_regrole(quote_ident(v_role))
+            and s.deptype = 'o')
+        then
+          raise exception 'owns something; call tally.bi_role_drop(%)', quote_literal(v_role);
+        end if;
+        -- What it was granted.
+        execute format('drop owned by %I', v_role);
+        execute format('drop role %I', v_role);
       else
         execute format('alter role %I nologin', v_role);
       end if;
