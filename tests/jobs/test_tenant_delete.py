@@ -1,7 +1,7 @@
 """A tenant is deleted: marked first, then in steps that may be cut off anywhere, and a certificate stays."""
 
-import itertools
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import psycopg
@@ -87,7 +87,7 @@ def delete(db, tenant, limit=10_000, name=None):
     """State, events and summaries removed so far."""
     return one(
         db,
-        "select state, event_count, summary_count from tally.tenant_delete(%s, %s, %s)",
+        "select state, event_count, summary_count from tally.tenant_remove(%s, %s, %s)",
         tenant, name_of(db, tenant) if name is None else name, limit,
     )  # fmt: skip
 
@@ -168,7 +168,7 @@ def test_events_of_one_moment_are_removed_in_steps_too(db, new_tenant):
     delete(db, tenant)
     found = [delete(db, tenant, 10)[1] for _ in range(8)]
     assert found[0] == 0
-    assert {b - a for a, b in itertools.pairwise(found)} <= set(range(11))
+    assert {b - a for a, b in pairwise(found)} <= set(range(11))
     assert len(set(found)) >= 3
     assert delete_all(db, tenant)[1] == 25
 
@@ -237,9 +237,9 @@ def test_jobs_pass_a_marked_tenant_by_and_maintain_finishes_it(db, full):
 def test_the_name_has_to_be_repeated(db, new_tenant):
     tenant, other = new_tenant(), new_tenant()
     for name in ("", "tenant 2", "Tenant 1", "tenant 1 "):
-        assert refused(db, "select tally.tenant_delete(%s, %s)", tenant, name) == "TY400"
-    assert refused(db, "select tally.tenant_delete(%s, 'x')", uuid4()) == "TY404"
-    assert refused(db, "select tally.tenant_delete(%s, 'tenant 1', 0)", tenant) == "TY400"
+        assert refused(db, "select tally.tenant_remove(%s, %s)", tenant, name) == "TY400"
+    assert refused(db, "select tally.tenant_remove(%s, 'x')", uuid4()) == "TY404"
+    assert refused(db, "select tally.tenant_remove(%s, 'tenant 1', 0)", tenant) == "TY400"
     assert len(rows(db, "select * from api.tenant_list()")) == 2
     assert rows(db, "select * from tally.tenant_deletions") == []
     assert delete_all(db, other)[0] == "done"
@@ -248,7 +248,7 @@ def test_the_name_has_to_be_repeated(db, new_tenant):
 def test_a_step_for_a_tenant_that_nobody_marked_is_refused(db, new_tenant):
     tenant = new_tenant()
     ingest(db, tenant, some_events())
-    assert refused(db, "select tally.tenant_delete_step(%s)", tenant) == "TY409"
+    assert refused(db, "select tally.tenant_remove_step(%s)", tenant) == "TY409"
     assert counts(db, tenant)["tally.events"] == 40
 
 
@@ -325,7 +325,7 @@ def test_the_service_deletes_on_behalf_of_an_installation_key_only(db, service_d
     with psycopg.connect(service_dsn, autocommit=True) as service:
         for by in (own, old, uuid4(), UUID(int=0)):
             assert refused(service, text, tenant, name, by) == "TY403"
-        assert refused(service, "select tally.tenant_delete(%s, %s)", tenant, name) == "42501"
+        assert refused(service, "select tally.tenant_remove(%s, %s)", tenant, name) == "42501"
         states = {one(service, text, tenant, name, key)[0] for _ in range(10)}
         assert states == {"marked", "removing", "done"}
         assert one(service, "select state from api.tenant_deletion_find(%s)", tenant) == ("done",)

@@ -95,8 +95,7 @@ def run_import(
     bad_lines: io.BufferedWriter | None = None,
     again: str = "go on with --from-line {line}",
 ) -> transfer.ImportResult:
-    """Imports lines and tells how far it is. What ends it ends the command, which tells how to go
-    on."""
+    """Imports lines and tells how far it is. What ends it ends the command."""
     result = transfer.ImportResult(line=from_line - 1)
     size = source.size
     with Progress(disable=not sys.stderr.isatty()) as bar:

@@ -73,7 +73,7 @@ def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
         copy, lines = transfer.read_copy(transfer.open_input(source.raw))
     except (msgspec.DecodeError, OSError, EOFError, UnicodeDecodeError) as error:
         raise click.ClickException(
-            f"{file} is no file of `pgtally tenant export`: {error}\n"
+            f"This is no file of `pgtally tenant export`: {error}\n"
             "Events alone are for `pgtally import`."
         ) from error
     with connect(dsn) as connection:

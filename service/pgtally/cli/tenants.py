@@ -53,7 +53,7 @@ SET_CALENDAR = """
 
 DELETE = """
   select *
-  from tally.tenant_delete(
+  from tally.tenant_remove(
     p_tenant => %(tenant)s::uuid, p_name => %(name)s::text, p_limit => %(limit)s::integer)
 """
 DELETIONS = """

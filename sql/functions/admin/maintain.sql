@@ -1,6 +1,6 @@
 -- Keeps the house: partitions (tally.partition_maintain), retention of events and quarter hours,
 -- records that are past their keep time (tally.keep_time), and what is left of deleted tenants
--- (tally.tenant_delete). May be run at any time.
+-- (tally.tenant_remove). May be run at any time.
 create procedure tally.maintain(
   inout partitions integer default 0, inout moved bigint default 0,
   inout dropped integer default 0, inout removed bigint default 0

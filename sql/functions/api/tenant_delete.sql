@@ -1,4 +1,4 @@
--- tally.tenant_delete for the service: p_by has to be a key of the installation that is in force, so
+-- tally.tenant_remove for the service: p_by has to be a key of the installation that is in force, so
 -- that neither a tenant's key nor the service's stolen password deletes anything. The logins of BI
 -- tools need other rights than the service has: those that are left are named.
 create function api.tenant_delete(
@@ -22,7 +22,7 @@ begin
   then
     raise exception using errcode = 'TY403', message = 'deleting a tenant takes a key of the installation';
   end if;
-  return query select * from tally.tenant_delete(p_tenant, p_name, p_limit, p_by);
+  return query select * from tally.tenant_remove(p_tenant, p_name, p_limit, p_by);
 end
 $$;
 alter function api.tenant_delete owner to tally_owner;

@@ -30,7 +30,7 @@ begin
     when 'delete tenant' then
       -- What others hold up is for the next run.
       select s.rows, s.more and not s.waiting into rows, more
-      from tally.tenant_delete_step(p_tenant) as s;
+      from tally.tenant_remove_step(p_tenant) as s;
   end case;
 end
 $$;

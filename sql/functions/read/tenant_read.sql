@@ -1,5 +1,5 @@
 -- What functions have to know of a tenant, as the calling statement's snapshot sees it. One that is
--- marked for deletion is gone for everybody: see tally.tenant_delete.
+-- marked for deletion is gone for everybody: see tally.tenant_remove.
 create function tally.tenant_read(p_tenant uuid) returns tally.tenant_context
 language plpgsql stable strict
 set search_path = ''

@@ -1,9 +1,9 @@
 -- Deletes a tenant, for good, a transaction a call. The first call marks it: from its commit on every
 -- request for the tenant is TY410, and no job touches it. Each later call removes up to p_limit rows
--- (tally.tenant_delete_step), until the state is done; tally.maintain does the same. Call it again
+-- (tally.tenant_remove_step), until the state is done; tally.maintain does the same. Call it again
 -- after any interruption. Returns the certificate, which stays, without the tenant's name. p_name
 -- repeats the name, lest an id that was mistaken deletes another tenant.
-create function tally.tenant_delete(
+create function tally.tenant_remove(
   p_tenant uuid,
   p_name text,
   p_limit integer default 10000,
@@ -43,12 +43,12 @@ begin
     perform tally.tenant_logins_end(p_tenant, false);
   else
     perform tally.tenant_logins_end(p_tenant, true);
-    perform tally.tenant_delete_step(p_tenant, p_limit);
+    perform tally.tenant_remove_step(p_tenant, p_limit);
   end if;
   return query select * from tally.tenant_deletion(p_tenant);
 end
 $$;
-alter function tally.tenant_delete owner to tally_owner;
-revoke all on function tally.tenant_delete from public;
-comment on function tally.tenant_delete is
+alter function tally.tenant_remove owner to tally_owner;
+revoke all on function tally.tenant_remove from public;
+comment on function tally.tenant_remove is
   'Deletes a tenant for good: the first call marks it, each later one removes up to p_limit rows, until the state is done. Returns the certificate so far. TY404, TY400 unless p_name is the tenant''s name.';

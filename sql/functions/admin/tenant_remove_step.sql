@@ -4,7 +4,7 @@
 -- still work on the tenant, it does nothing, and there is more. Nothing is stored any more once
 -- ingest_ended_at is set: see tally.tenant_write. Should it happen all the same, past that lock, the
 -- deltas tell, and the events are looked for again. Cost: about 10 us a row.
-create function tally.tenant_delete_step(
+create function tally.tenant_remove_step(
   p_tenant uuid,
   p_limit integer default 10000,
   out rows bigint, out more boolean, out waiting boolean
@@ -35,7 +35,7 @@ begin
   if not found then
     raise exception using
       errcode = 'TY409', message = 'the tenant is not marked for deletion',
-      hint = 'tally.tenant_delete marks it.';
+      hint = 'tally.tenant_remove marks it.';
   elsif v_deletion.ingest_ended_at is null then
     -- A mark that others do not see yet ends nothing.
     if v_deletion.requested_in <> pg_current_xact_id()
@@ -59,7 +59,7 @@ begin
   end if;
 end
 $$;
-alter function tally.tenant_delete_step owner to tally_owner;
-revoke all on function tally.tenant_delete_step from public;
-comment on function tally.tenant_delete_step is
+alter function tally.tenant_remove_step owner to tally_owner;
+revoke all on function tally.tenant_remove_step from public;
+comment on function tally.tenant_remove_step is
   'Removes up to p_limit rows of a tenant that is marked for deletion; returns how many, whether there is more to do, and whether that waits until others have let go of the tenant.';
