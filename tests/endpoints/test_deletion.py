@@ -168,7 +168,7 @@ def test_a_command_that_is_killed_is_run_again_by_name(pgtally, db, shared_dsn):
     db.execute(
         """
         select * from api.events_ingest_json(%s, (
-          select jsonb_agg(jsonb_build_object(
+          select json_agg(json_build_object(
             'type', 'a', 'occurredAt', timestamptz '2024-01-01' + n * interval '1 hour'))
           from generate_series(1, 5000) as n))
         """,

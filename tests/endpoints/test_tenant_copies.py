@@ -32,9 +32,9 @@ def tenant(pgtally, db):
         db.execute(
             """
             select * from api.events_ingest_json(%s, (
-              select jsonb_agg(jsonb_build_object(
+              select json_agg(json_build_object(
                 'type', 'type ' || n %% 7, 'actorId', 'ü ' || n %% 50, 'value', n + 0.25,
-                'sessionId', 's', 'data', jsonb_build_object('n', jsonb_build_array(n, null)),
+                'sessionId', 's', 'data', json_build_object('n', json_build_array(n, null)),
                 'occurredAt', timestamptz '2024-02-20' + n * interval '3 minutes'))
               from generate_series(%s::integer, %s::integer) as n))
             """,

@@ -408,6 +408,7 @@ def test_no_answer_to_one_tenant_holds_anything_of_another(db, service_dsn, tena
         "summary_changes": ("'-infinity', %s", [100]), "key_list": ("", []), "key_revoke": ("%s", [ids["key"]]),
         "key_rotate": ("%s", [ids["key"]]), "receipt_find": ("%s", [MARK]), "rejected_list": ("", []),
         "rejected_replay": ("%s", [[ids["rejected"]]]), "actor_erase": ("%s", [f"{MARK} 1"]), "tenant_update": ("%s", [""]),
+        "tenant_delete": ("%s, null", [MARK]), "tenant_deletion_find": ("", []),
         "key_create": ("%s", ["one more"]), "events_ingest_json": ("%s::json", ['[{"type": "x"}]']),
         "events_ingest": ("%s, %s, '{x}', '{1}', '{y}', '{z}', '{\"{}\"}'", [[AT], [ids["event"]]]),
         "events_ingest_request": ("%s, %s, '{x}', '{1}', '{y}', '{z}', '{\"{}\"}'", [[AT], [ids["event"]]]),

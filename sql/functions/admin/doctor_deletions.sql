@@ -23,7 +23,7 @@ begin
   select
     'BI logins of deleted tenants', case when count(*) = 0 then 'ok' else 'failed' end,
     case when count(*) = 0 then 'there is none' else string_agg(r.rolname, ', ' order by r.rolname) end,
-    string_agg(format('select tally.bi_role_drop(%L)', r.rolname), '; ' order by r.rolname)
+    string_agg(format('call tally.bi_role_drop(%L)', r.rolname), '; ' order by r.rolname)
   from tally.tenant_deletions as d
   join pg_catalog.pg_roles as r
     on starts_with(r.rolname::text, 'bi_' || replace(d.tenant_id::text, '-', '') || '_');
