@@ -5,8 +5,10 @@ import json
 import time
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
+from pgtally.cli.transfer import open_input, read_copy
 
 
 @pytest.fixture
@@ -150,9 +152,16 @@ def test_a_copy_is_json_lines_settings_first(pgtally, tenant, tmp_path):
     [b"", b"{", b'{"type": "a"}\n', b'{"pgtallyTenant": 2, "settings": {}}\n', b"\x1f\x8b nonsense",
      b'{"pgtallyTenant": 1, "settings": {"name": "x"}}\n', b"\xff\xfe\n"],
 )  # fmt: skip
-def test_another_file_is_refused_before_anything_is_made(pgtally, tmp_path, content):
+def test_another_file_is_told_from_a_copy(tmp_path, content):
     file = tmp_path / "x"
     file.write_bytes(content)
+    with file.open("rb") as raw, pytest.raises((msgspec.DecodeError, OSError)):
+        read_copy(open_input(raw))
+
+
+def test_another_file_is_refused_before_anything_is_made(pgtally, tmp_path):
+    file = tmp_path / "x"
+    file.write_text('{"type": "a"}\n')
     name = f"nothing {uuid4()}"
     assert "is no file of" in pgtally("tenant", "import", file, "--name", name, code=1)
     assert name not in pgtally("tenant", "list", "--json")
