@@ -1,15 +1,19 @@
 """Days, weeks, months and hours against Python's zoneinfo."""
 
+import itertools
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.brute_force import day_start
+from tests import calls
+from tests.brute_force import Event, buckets, day_start, ingest
 
+DAY = timedelta(days=1)
 ODD = [
     "UTC", "America/New_York", "America/St_Johns", "America/Sao_Paulo", "America/Havana",
     "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia", "Antarctica/Casey",
@@ -152,3 +156,98 @@ def test_what_is_no_zone_name_is_refused(db, new_tenant, name):
     with pytest.raises(psycopg.Error) as error:
         new_tenant(time_zone=name)
     assert error.value.sqlstate == "TY400"
+
+
+# Zones that crossed the date line, and the date that each of them left out.
+LEFT_OUT = {
+    "Pacific/Apia": date(2011, 12, 30),
+    "Pacific/Fakaofo": date(2011, 12, 30),
+    "Pacific/Kiritimati": date(1994, 12, 31),
+    "Pacific/Kwajalein": date(1993, 8, 21),
+}
+
+
+@pytest.fixture(params=LEFT_OUT)
+def crossing(request):
+    """The zone, the date that it left out, and the days that came, three weeks about it."""
+    zone = request.param
+    on = LEFT_OUT[zone]
+    assert day_start(on, zone) == day_start(on + DAY, zone), "the time zone data says otherwise"
+    days = [on + n * DAY for n in range(-21, 22) if n]
+    return zone, on, days
+
+
+def test_a_date_that_the_zone_left_out_is_the_day_that_came_instead(db, new_tenant, crossing):
+    zone, on, _ = crossing
+    tenant = new_tenant(zone)
+    ingest(db, tenant, [Event(day_start(on, zone), UUID(int=1), "a")])
+    for unit in calls.UNITS:
+        assert calls.summary(db, tenant, on, unit) == calls.summary(db, tenant, on + DAY, unit)
+        assert calls.summary(db, tenant, on, unit)[0] == 1
+    count = "select total from api.event_count(%s, %s::text, %s::text)"
+    assert calls.one(db, count, tenant, on, on + DAY) == (0,)
+    assert calls.one(db, count, tenant, on, on + 2 * DAY) == (1,)
+    timeline = "select bucket_on, total from api.event_timeline(%s, 'day', %s::text, %s::text)"
+    assert calls.rows(db, timeline, tenant, on - DAY, on + 2 * DAY) == [
+        (on - DAY, 0),
+        (on + DAY, 1),
+    ]
+
+
+@pytest.mark.parametrize("week_start", range(1, 8))
+def test_every_period_can_be_asked_back_by_its_date_also_beside_a_date_left_out(
+    db, new_tenant, crossing, week_start
+):
+    zone, _, days = crossing
+    tenant = new_tenant(zone, week_start)
+    ingest(db, tenant, [Event(day_start(on, zone), UUID(int=1), "a") for on in days])
+    listed = """
+      select period_on, period_start, value
+      from api.summary_list(%s, %s, %s::text, %s::text, 'a', p_period_start => %s::text)
+    """
+    for unit in calls.UNITS:
+        whole = calls.rows(db, listed, tenant, unit, days[0], days[-1], "")
+        first, last = day_start(days[0], zone), day_start(days[-1], zone)
+        starts = buckets(first, last, unit, zone, week_start)
+        assert [start for _, start, _ in whole] == [at for at in starts if at >= first]
+        for number, row in enumerate(whole):
+            assert calls.rows(db, listed, tenant, unit, "", "", row[0]) == [row]
+            following = whole[number + 1][0] if number + 1 < len(whole) else days[-1]
+            assert calls.rows(db, listed, tenant, unit, row[0], following, "") == [row]
+        pages = [
+            calls.rows(db, listed, tenant, unit, on, following, "")
+            for on, following in itertools.pairwise(days)
+        ]
+        assert list(itertools.chain(*pages)) == whole
+
+
+def test_the_range_before_a_range_of_days_is_of_as_many_days_that_really_came(db, crossing):
+    zone, on, days = crossing
+    got = calls.rows(
+        db,
+        """
+        select f.on_day, t.on_day, p.previous_from, p.previous_to
+        from unnest(%s::date[]) as f (on_day)
+        join unnest(%s::date[]) as t (on_day) on t.on_day > f.on_day
+        cross join lateral tally.range_previous(
+          tally.day_start(f.on_day, %s), tally.day_start(t.on_day, %s), %s) as p
+        """,
+        days[10:], days[10:], zone, zone, zone,
+    )  # fmt: skip
+    checked = 0
+    for first, last, previous_from, previous_to in got:
+        if first.day == last.day == 1:
+            continue
+        earlier = days.index(first) - (days.index(last) - days.index(first))
+        assert previous_to == day_start(first, zone)
+        if earlier >= 0:
+            assert previous_from == day_start(days[earlier], zone), (first, last)
+            checked += 1
+    assert checked > 100
+    (got,) = calls.rows(
+        db,
+        "select previous_from, previous_to from api.event_count(%s, %s::text, %s::text, p_compare => true)",
+        calls.one(db, "select tenant_id from api.tenant_create('b', %s)", zone)[0],
+        on + DAY, on + 2 * DAY,
+    )  # fmt: skip
+    assert got == (day_start(on - DAY, zone), day_start(on + DAY, zone))

@@ -248,7 +248,9 @@ def test_which_final_figures_moved_is_told_also_when_nothing_is_left(db, new_ten
     db.execute("select * from api.actor_erase(%s, 'bob')", (tenant,))
     found = db.execute(changes, (tenant, last)).fetchall()
     assert {row[:5] for row in found} == {
-        ("b", unit, 0, False, 2) for unit in ("day", "week", "month")
+        row
+        for unit in ("day", "week", "month")
+        for row in (("a", unit, 2, True, 2), ("b", unit, 0, False, 2))
     }
     assert db.execute("select event_type from api.event_by_type(%s)", (tenant,)).fetchall() == [
         ("a",)

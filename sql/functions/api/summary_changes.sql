@@ -1,7 +1,8 @@
 -- Which figures that were final have moved since? For invoicing: ask with the last updated_at that
 -- you have seen, and get every later change once or more, never none, since updated_at is in commit
--- order for each tenant. A figure that has lost all its events comes with 0. Cost: an index probe
--- and a row a change. Rows with the same updated_at are never split over two answers.
+-- order for each tenant. A corrected figure comes when it has moved and again, with final, when it
+-- has been finalized; one that has lost all its events comes with 0. Cost: an index probe and a row
+-- a change. Rows with the same updated_at are never split over two answers.
 create function api.summary_changes(
   p_tenant uuid, p_since text default '-infinity', p_limit integer default 1000
 )
@@ -37,4 +38,4 @@ alter function api.summary_changes owner to tally_tenant;
 revoke all on function api.summary_changes from public;
 grant execute on function api.summary_changes to tally_service, tally_owner;
 comment on function api.summary_changes is
-  'The days, weeks and months whose final figures have changed since a moment, oldest change first. Ask next with the last updated_at.';
+  'The days, weeks and months whose final figures have changed, or become final again, since a moment, oldest change first. Ask next with the last updated_at.';

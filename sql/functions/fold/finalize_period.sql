@@ -1,6 +1,8 @@
 -- Checks one ended period of a tenant against the raw events and marks its rows final. What differs
 -- is rebuilt first. Where retention has removed the raw events there is nothing to compare with and
--- the rows stand. The caller holds the tenant's lock.
+-- the rows stand. The caller holds the tenant's lock. final_at is the clock after the comparison, so
+-- no event that is counted was received later; a corrected row takes it as updated_at too, so that
+-- api.summary_changes tells that it is final again.
 create function tally.finalize_period(
   p_tenant tally.tenant_context, p_period_type text, p_start timestamptz, p_end timestamptz
 )
@@ -9,7 +11,7 @@ language plpgsql volatile strict
 set search_path = ''
 as $$
 declare
-  v_checked_at timestamptz := now();
+  v_checked_at timestamptz;
   v_healed integer := 0;
 begin
   if p_start >= p_tenant.events_kept_from and exists (
@@ -20,8 +22,11 @@ begin
     raise warning 'tenant %: % summary rows of the % from % differed from the raw events and were rebuilt',
       p_tenant.tenant_id, v_healed, p_period_type, p_start;
   end if;
+  v_checked_at := clock_timestamp();
   update tally.summaries as s
-  set final_at = v_checked_at
+  set
+    final_at = v_checked_at,
+    updated_at = case when s.revision > 1 then v_checked_at else s.updated_at end
   where s.tenant_id = p_tenant.tenant_id
     and s.period_type = p_period_type::"char"
     and s.kind in ('e', 'a')

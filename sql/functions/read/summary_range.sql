@@ -8,8 +8,11 @@ language plpgsql stable strict
 set search_path = ''
 as $$
 declare
+  v_zone text := p_tenant.time_zone;
+  v_week_start integer := p_tenant.week_start;
   v_from date;
   v_to date;
+  v_to_at timestamptz;
 begin
   if p_period_type not in ('day', 'week', 'month') then
     raise exception using
@@ -23,25 +26,29 @@ begin
     raise exception using
       errcode = 'TY400', column = 'p_period_start', message = 'give periodStart, or from and to, not both';
   elsif p_period_start <> '' then
-    v_from := tally.range_date(p_period_start, p_tenant.time_zone, 'p_period_start');
-    first_on := tally.first_date(v_from, p_period_type, p_tenant.week_start);
+    v_from := tally.range_date(p_period_start, v_zone, 'p_period_start');
+    first_on := tally.first_date(v_from, p_period_type, v_week_start);
     end_on := tally.next_date(first_on, p_period_type);
     return;
   end if;
-  v_from := tally.range_date(p_from, p_tenant.time_zone, 'p_from');
-  v_to := tally.range_date(p_to, p_tenant.time_zone, 'p_to');
+  v_from := tally.range_date(p_from, v_zone, 'p_from');
+  v_to := tally.range_date(p_to, v_zone, 'p_to');
   if v_from > v_to then
     raise exception using
       errcode = 'TY400', column = 'p_from', message = format('from %s is after to %s', v_from, v_to);
   end if;
-  first_on := tally.first_date(v_from, p_period_type, p_tenant.week_start);
-  if first_on < v_from then
+  -- By instants: where a week or month would begin on a date that the zone left out, it begins with
+  -- the next day, and is called by that day's date.
+  first_on := tally.first_date(v_from, p_period_type, v_week_start);
+  if tally.day_start(first_on, v_zone) < tally.day_start(v_from, v_zone) then
     first_on := tally.next_date(first_on, p_period_type);
   end if;
-  end_on := case
-    when first_on >= v_to then first_on
-    else tally.next_date(tally.first_date(v_to - 1, p_period_type, p_tenant.week_start), p_period_type)
-  end;
+  end_on := first_on;
+  v_to_at := tally.day_start(v_to, v_zone);
+  if tally.day_start(first_on, v_zone) < v_to_at then
+    v_to := tally.local_date(v_to_at - interval '1 microsecond', v_zone);
+    end_on := tally.next_date(tally.first_date(v_to, p_period_type, v_week_start), p_period_type);
+  end if;
 end
 $$;
 alter function tally.summary_range owner to tally_owner;
