@@ -21,7 +21,7 @@ CHECKS = [
     openapi_checks.response_headers_conformance,
     openapi_checks.response_schema_conformance,
 ]
-INSTALLATION = ("/tenants", "/metrics")
+INSTALLATION = ("/tenants", "/metrics", "/health/details")
 
 
 def document(service: Service) -> Any:

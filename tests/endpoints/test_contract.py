@@ -28,6 +28,8 @@ def test_every_example_of_the_document_works(service, subtests):
             media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             if "requestBody" in operation and "example" not in media:
                 continue  # the other routes of Segment's clients take what /v1/batch takes
+            if operation["operationId"] in ("deleteTenant", "getTenantDeletion"):
+                continue  # tried in test_deletion: the tenant would be gone
             tried += 1
             params = {
                 parameter["name"]: parameter["example"]

@@ -152,8 +152,8 @@ async def get_summaries(request: Incoming, db: Db) -> Response[Summary | list[Su
 async def get_summary_changes(request: Incoming, db: Db) -> Response[Changes]:
     """The days, weeks and months that were final and have changed since. Ask again with `next`.
 
-    A corrected figure is told when it has moved, and again, with `final` and the same revision, when
-    it has been checked.
+    A corrected figure is told when it has moved, and again, with `final` and the same revision,
+    when it has been checked.
     """
     query, arguments = read_query(request, ChangesQuery)
     changes = [Change(*row) for row in await db.read(arguments["tenant"], CHANGES, arguments)]

@@ -1,6 +1,7 @@
--- depends: 0001.initial
+-- depends: 0002.keys
 -- Tenants can be deleted: the mark, and the certificate that stays.
 set local lock_timeout = '5s';
+set local statement_timeout = '10min';
 set local role tally_owner;
 
 alter table tally.tenants add column deleted_at timestamptz;
@@ -37,4 +38,4 @@ create policy own_tenant on tally.tenant_deletions
   with check (tenant_id = tally.current_tenant());
 grant select on tally.tenant_deletions to tally_tenant;
 
-insert into tally.schema_migrations (migration_id) values ('0006.tenant_deletion');
+insert into tally.schema_migrations (migration_id) values ('0003.tenant_deletion');

@@ -1,6 +1,8 @@
--- depends: 0001.initial
--- Ingest: limits of events and bytes; receipts tell of conflicts: duplicates whose stored content differs from what was sent.
+-- depends: 0003.tenant_deletion
+-- Ingest: limits of events and bytes; receipts tell of conflicts: duplicates whose stored content
+-- differs from what was sent.
 set local lock_timeout = '5s';
+set local statement_timeout = '10min';
 set local role tally_owner;
 
 alter table tally.receipts add column conflicts integer;
@@ -26,4 +28,4 @@ $$;
 comment on function tally.is_rate_limits(jsonb) is
   'Is this {"class": requests a minute}, with classes of tally.rate_classes() and whole numbers from 0 to 1,000,000,000,000?';
 
-insert into tally.schema_migrations (migration_id) values ('0007.ingest');
+insert into tally.schema_migrations (migration_id) values ('0004.ingest');

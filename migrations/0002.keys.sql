@@ -13,4 +13,4 @@ comment on column tally.api_keys.rate_limits_per_minute is
   'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key and its lineage; 0 refuses all.';
 comment on column tally.audit_log.key_id is 'For a request over HTTP, the API key that asked, as tally_service says; always a key of the tenant or of the installation.';
 
-insert into tally.schema_migrations (migration_id) values ('0004.keys');
+insert into tally.schema_migrations (migration_id) values ('0002.keys');
