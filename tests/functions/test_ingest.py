@@ -26,7 +26,7 @@ def test_duplicates_within_and_across_batches_are_counted_and_dropped(db, new_te
     one, two = Event(AT, UUID(int=1), "a"), Event(AT, UUID(int=2), "b")
     assert ingest(db, tenant, [one, one]) == (1, 1)
     assert ingest(db, tenant, [two, one, two]) == (1, 2)
-    assert ingest(db, tenant, [one, two]) == (0, 2, 0)
+    assert ingest(db, tenant, [one, two]) == (0, 2)
     assert db.execute(
         "select event_type, total from api.event_by_type(%s)", (tenant,)
     ).fetchall() == [
@@ -45,8 +45,8 @@ def test_the_first_of_two_versions_of_an_event_stays(db, new_tenant):
 
 def test_two_tenants_may_have_events_with_the_same_id(db, new_tenant):
     event = Event(AT, UUID(int=1), "a")
-    assert ingest(db, new_tenant(), [event]) == (1, 0, 0)
-    assert ingest(db, new_tenant(), [event]) == (1, 0, 0)
+    assert ingest(db, new_tenant(), [event]) == (1, 0)
+    assert ingest(db, new_tenant(), [event]) == (1, 0)
 
 
 def test_json_takes_every_field_and_fills_in_the_rest(db, new_tenant):
@@ -138,7 +138,7 @@ def test_a_value_that_is_no_reasonable_number_is_refused(db, new_tenant, value):
 def test_events_older_than_the_retention_are_refused(db, new_tenant):
     tenant = new_tenant(retention_days=30)
     now = datetime.now(UTC)
-    assert ingest(db, tenant, [Event(now - timedelta(days=29), UUID(int=1), "a")]) == (1, 0, 0)
+    assert ingest(db, tenant, [Event(now - timedelta(days=29), UUID(int=1), "a")]) == (1, 0)
     with pytest.raises(psycopg.Error) as error:
         ingest(db, tenant, [Event(now - timedelta(days=31), UUID(int=2), "a")])
     assert "earliest time that this tenant keeps" in error.value.diag.message_detail
