@@ -8,14 +8,18 @@ set search_path = ''
 as $$
 declare
   v_kind "char" := case p_period_type when 'quarter_hour' then 'event_type' else 'all' end;
+  v_first timestamptz;
+  v_last timestamptz;
 begin
+  -- The extremes first, then their periods: a period for each waiting delta took 360 ms of 46,000.
+  select min(d.quarter_hour), max(d.quarter_hour) into v_first, v_last
+  from tally.summary_deltas as d
+  where d.tenant_id = p_tenant.tenant_id;
   select
-    least(min(s.period_start), (
-      select min(tally.period_start(d.quarter_hour, p_period_type, p_tenant.time_zone, p_tenant.week_start))
-      from tally.summary_deltas as d where d.tenant_id = p_tenant.tenant_id)),
-    greatest(max(s.period_start), (
-      select max(tally.period_start(d.quarter_hour, p_period_type, p_tenant.time_zone, p_tenant.week_start))
-      from tally.summary_deltas as d where d.tenant_id = p_tenant.tenant_id))
+    least(min(s.period_start), tally.period_start(
+      v_first, p_period_type, p_tenant.time_zone, p_tenant.week_start)),
+    greatest(max(s.period_start), tally.period_start(
+      v_last, p_period_type, p_tenant.time_zone, p_tenant.week_start))
   into first_at, last_at
   from tally.summaries as s
   where s.tenant_id = p_tenant.tenant_id

@@ -39,15 +39,17 @@ begin
       hint = 'Use hour, day, week or month.';
   end if;
   select * into v_from, v_to from tally.check_query(p_tenant, p_from, p_to, p_measure);
-  select
-    case when isfinite(v_from) then v_from else s.first_at end,
-    case
-      when isfinite(v_to) then v_to
-      when isfinite(p_to) then p_to
-      else tally.period_end(s.last_at, p_interval, p_zone, p_tenant.week_start)
-    end
-  into v_from, v_to
-  from tally.summary_extent(p_tenant, v_coarsest) as s;
+  if not isfinite(v_to) and isfinite(p_to) then
+    v_to := p_to;
+  end if;
+  if not (isfinite(v_from) and isfinite(v_to)) then
+    select
+      case when isfinite(v_from) then v_from else s.first_at end,
+      case when isfinite(v_to) then v_to
+        else tally.period_end(s.last_at, p_interval, p_zone, p_tenant.week_start) end
+    into v_from, v_to
+    from tally.summary_extent(p_tenant, v_coarsest) as s;
+  end if;
   if v_from is null or v_to is null or v_from >= v_to then
     return;
   end if;
