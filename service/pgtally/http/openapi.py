@@ -65,7 +65,8 @@ ERRORS = {
     422: "The Idempotency-Key was used for another request.",
     429: "Too many requests.",
     500: "A defect; it has been logged.",
-    503: "The database is not available; nothing was done, try again.",
+    503: "The database is not available; nothing was done, try again. With the code "
+    "`outcome_unknown` it may have been carried out: send it again if its events have ids.",
     504: "The request took too long and was cancelled.",
 }
 
