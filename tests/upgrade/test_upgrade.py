@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import subprocess
 
 import psycopg
@@ -22,6 +23,8 @@ def old_dsn(request, dsn):
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"create database {name} template template0".encode())
         text = gzip.decompress((FOLDER / f"{request.param}.sql.gz").read_bytes())
+        # PostgreSQL 17 knows this function by other arguments; migrating sets its privileges again.
+        text = re.sub(rb"(?m)^.* ON FUNCTION pg_catalog\.pg_logical_emit_message\(.*$", b"", text)
         done = subprocess.run(
             [os.environ["PGTALLY_TEST_BIN"] + "/psql", "-qv", "ON_ERROR_STOP=1", target],
             input=text, capture_output=True,

@@ -21,7 +21,7 @@ begin
   update tally.tenant_deletions as d
   set events_removed_to = v_earliest
   where d.tenant_id = p_tenant and d.events_removed_to > v_earliest;
-  foreach v_table in array array['summaries', 'rejected_events', 'receipts']
+  for v_table in values ('summaries'), ('rejected_events'), ('receipts')
   loop
     exit when v_rows >= p_limit;
     execute format(
