@@ -110,7 +110,8 @@ def test_one_snapshot_for_a_whole_transaction_stores_nothing(db, dsn, new_tenant
         'select * from api.events_ingest_json(%s, \'[{"type": "a"}]\')',
         "select * from api.rejected_replay(%s)",
         "select * from tally.tenant_remove_step(%s)",
-        "select * from api.events_ingest_request(%s, '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+        "select * from api.events_ingest_request(%s, '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+        ' \'[{"source": "bulk", "event": "{}", "errors": [], "replayable": true}]\', \'key\')',
     )
     for level in ("repeatable read", "serializable"):
         for call in calls:
