@@ -50,6 +50,7 @@ HANDLERS: dict[str, list[Any]] = {
     "Segment": [segment.segment_batch, segment.segment_message, segment.segment_metrics],
     "Analytics": [
         analytics.count_events, analytics.count_events_by_type, analytics.event_timeline,
+        analytics.break_down_events,
     ],
     "Summaries": [summaries.get_summaries, summaries.get_summary_changes],
     "Actors": [actors.list_actor_events, actors.erase_actor],

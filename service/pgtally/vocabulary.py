@@ -7,12 +7,17 @@ Scope = Literal["ingest", "read", "admin"]
 # Classes of requests; the last two count what requests bring instead.
 RateClass = Literal["ingest", "bulk", "analytics", "summaries", "tenants", "events", "bytes"]
 Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
+# What can be measured of any number and of anything distinct.
+PropertyMeasure = Literal[
+    "count", "uniqueActors", "sum", "avg", "min", "max", "unique", "latest", "p50", "p90", "p99"
+]
 PeriodType = Literal["day", "week", "month"]
 Interval = Literal["hour", "day", "week", "month"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 RATE_CLASSES: tuple[RateClass, ...] = get_args(RateClass)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+PROPERTY_MEASURES: tuple[PropertyMeasure, ...] = get_args(PropertyMeasure)
 
 # The columns of an event as arguments of the ingest functions, and their types.
 EVENT_COLUMNS = {

@@ -61,7 +61,8 @@ create table tally.tenant_state (
   quarter_hours_kept_from timestamptz not null default '-infinity',
   days_finalized_to timestamptz not null default '-infinity',
   weeks_finalized_to timestamptz not null default '-infinity',
-  months_finalized_to timestamptz not null default '-infinity'
+  months_finalized_to timestamptz not null default '-infinity',
+  meter_count integer not null default 0
 );
 comment on table tally.tenant_state is
   'One row a tenant, and its lock: fold, finalize, rebuild, erasure and a change of calendar lock it for no key update (tally.tenant_lock), so that only one of them changes the tenant''s summaries at a time; ingest and readers never wait for it.';
@@ -70,6 +71,7 @@ comment on column tally.tenant_state.quarter_hours_kept_from is 'Quarter-hour su
 comment on column tally.tenant_state.days_finalized_to is 'Every day that ended by then has been finalized, days without events included.';
 comment on column tally.tenant_state.weeks_finalized_to is 'The same for weeks.';
 comment on column tally.tenant_state.months_finalized_to is 'The same for months.';
+comment on column tally.tenant_state.meter_count is 'How many meters ingest has to count, so that it asks for none in vain.';
 
 alter table tally.tenant_state enable row level security;
 create policy own_tenant on tally.tenant_state
@@ -87,7 +89,8 @@ create type tally.tenant_context as (
   quarter_hours_kept_from timestamptz,
   days_finalized_to timestamptz,
   weeks_finalized_to timestamptz,
-  months_finalized_to timestamptz
+  months_finalized_to timestamptz,
+  meter_count integer
 );
 comment on type tally.tenant_context is
   'What functions have to know of the tenant that they work for: from tally.tenants and tally.tenant_state.';

@@ -20,7 +20,7 @@ REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTrans
 BI_RELATIONS = {
     "bi.period_summaries", "bi.daily_summaries", "bi.weekly_summaries", "bi.monthly_summaries",
     "tally.summaries", "tally.summary_deltas", "tally.tenants", "tally.live_summaries",
-    "bi.quarter_hour_summaries",
+    "bi.quarter_hour_summaries", "tally.meters", "tally.meter_deltas", "tally.meter_summaries",
 }  # fmt: skip
 BI_TENANT_COLUMNS = "tenant_id, name, time_zone, week_start, created_at"
 BI_FUNCTIONS = {

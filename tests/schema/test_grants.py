@@ -6,7 +6,8 @@ OURS = "('api', 'bi', 'tally')"
 
 OWN_ROWS = "(tenant_id = tally.current_tenant())"
 TABLES_WITH_OWN_ROWS = {
-    "tally.api_keys", "tally.erasures", "tally.events", "tally.receipts", "tally.rejected_events",
+    "tally.api_keys", "tally.erasures", "tally.events", "tally.meter_deltas",
+    "tally.meter_summaries", "tally.meters", "tally.receipts", "tally.rejected_events",
     "tally.summaries", "tally.summary_deltas", "tally.tenant_deletions", "tally.tenant_state",
     "tally.tenants",
 }  # fmt: skip
@@ -26,6 +27,9 @@ RELATIONS = {
     "tally.erasures": {"tally_tenant": "select"},
     "tally.events": {"tally_tenant": "delete insert select"},
     "tally.live_summaries": {"tally_bi": "select", "tally_tenant": "select"},
+    "tally.meter_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
+    "tally.meter_summaries": {"tally_bi": "select", "tally_tenant": "select"},
+    "tally.meters": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.receipts": {"tally_tenant": "insert select update"},
     "tally.rejected_events": {"tally_tenant": "delete insert select update"},
     "tally.summaries": {"tally_bi": "select", "tally_tenant": "select"},
@@ -40,12 +44,13 @@ COLUMNS = {
 # Schema, owner, who else may execute. What is not here is for the owner alone.
 FUNCTIONS = {
     ("api", "tally_tenant", "tally_owner tally_service"): """
-        event_by_type event_count event_list event_page event_timeline events_ingest
-        events_ingest_each events_ingest_json events_ingest_request receipt_find rejected_list
+        event_breakdown event_by_type event_count event_list event_page event_timeline events_ingest
+        events_ingest_each events_ingest_json events_ingest_request meter_list receipt_find rejected_list
         rejected_replay summary_changes summary_list
     """,
     ("api", "tally_owner", "tally_service"): """
-        actor_erase key_create key_find key_list key_revoke key_rotate key_touch metrics rate_take
+        actor_erase key_create key_find key_list key_revoke key_rotate key_touch meter_create
+        meter_delete metrics rate_take
         service_details service_status tenant_create tenant_delete tenant_deletion_find tenant_list
         tenant_update
     """,
@@ -55,9 +60,13 @@ FUNCTIONS = {
     """,
     ("tally", "tally_owner", "tally_bi"): "version",
     ("tally", "tally_owner", "tally_tenant"): """
-        actor_hash check_events check_limit check_partition_version check_query check_read_committed
+        actor_hash check_dimension check_events check_limit check_partition_version check_query check_read_committed
         check_time_zone count_conflicts data_error earliest_time event_columns event_errors
-        event_stored event_totals filter_path finalized_to ingest_lock is_uuid keep_time
+        dimension event_stored event_totals filter_path finalized_to group_key group_measure
+        group_text group_totals group_values ingest_lock is_no_number is_plain is_uuid keep_time
+        meter_days_in_doubt meter_find meter_ingest meter_parts meter_totals number_of picked_totals
+        property_events property_measures property_path question question_range question_source
+        ranked_totals raw_groups short_text
         knows_time_zone measure replay_errors text_error value_error
         measures parse_date parse_instant partition_version partition_version_seen
         period_type_name query_zone raise_invalid range_date range_end range_parts range_previous

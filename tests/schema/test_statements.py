@@ -9,7 +9,7 @@ from pathlib import Path
 import pgtally
 import psycopg
 import pytest
-from pgtally.vocabulary import EVENT_COLUMNS, MEASURES, RATE_CLASSES, SCOPES
+from pgtally.vocabulary import EVENT_COLUMNS, MEASURES, PROPERTY_MEASURES, RATE_CLASSES, SCOPES
 
 SOURCE = Path(pgtally.__file__).parent
 # What runs as the service's login; everything else is for whoever has the database.
@@ -167,6 +167,7 @@ def test_python_and_sql_use_the_same_words(db):
         return tuple(db.execute(f"select {call}".encode()).fetchone()[0])
 
     assert words("tally.measures()") == MEASURES
+    assert words("tally.property_measures()") == PROPERTY_MEASURES
     assert words("tally.rate_classes()") == RATE_CLASSES
     assert words("tally.scopes()") == SCOPES
     arguments, types = db.execute(

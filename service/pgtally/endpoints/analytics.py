@@ -13,7 +13,7 @@ from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import EventQuery, read_query
 from pgtally.http.replies import respond, respond_list
-from pgtally.vocabulary import Interval, Measure
+from pgtally.vocabulary import Interval, Measure, PropertyMeasure
 
 COUNT = f"""
   select total, resolved_from, resolved_to, previous_total, previous_from, previous_to
@@ -60,6 +60,25 @@ TIMELINE = f"""
     p_compare => %(compare)s::boolean)
   {NAMED}
 """
+BREAKDOWN = f"""
+  select
+    part, group_values, total, event_count, group_count, value_errors, source, is_exact,
+    error_bound, resolved_from, resolved_to
+  from api.event_breakdown(
+    p_tenant => %(tenant)s::uuid,
+    p_by => %(by)s::text[],
+    p_from => %(from)s::text,
+    p_to => %(to)s::text,
+    p_types => %(types)s::text[],
+    p_measure => %(measure)s::text,
+    p_of => %(of)s::text,
+    p_unique => %(unique)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actor)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_limit => %(limit)s::integer)
+  {NAMED}
+"""
 
 
 class MeasureQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
@@ -86,6 +105,26 @@ class TimelineQuery(MeasureQuery, forbid_unknown_fields=True, rename="camel"):
     interval: Interval = "day"
     by_type: Literal["type"] | None = msgspec.field(default=None, name="groupBy")
     compare: Compare = None
+
+
+Property = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class BreakdownQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
+    """Which events, what to measure, and by what."""
+
+    by: Annotated[
+        list[Property],
+        Meta(max_length=3, description="Up to three of type, actorId, sessionId, data.<key>."),
+    ] = msgspec.field(default_factory=list)
+    measure: PropertyMeasure = "count"
+    of: Annotated[Property, Meta(description="The number that is summed: value or data.<key>.")] = (
+        "value"
+    )
+    unique: Annotated[
+        Property, Meta(description="What is counted distinct: actorId, sessionId, data.<key>.")
+    ] = "actorId"
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many groups are told.")] = 10
 
 
 class PreviousTotal(msgspec.Struct, rename="camel"):
@@ -120,6 +159,52 @@ class TimelineTotal(msgspec.Struct, rename="camel", omit_defaults=True):
     type: str | None = None
     previous_date: str | None = None
     previous_total: Decimal | None = None
+
+
+class Group(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A group: its values in the order of `by`."""
+
+    values: list[str]
+    total: Decimal | None
+    count: int
+
+
+class Rest(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Events that are in no group that is told, and, where it is known, of how many groups."""
+
+    total: Decimal | None
+    count: int
+    groups: int | None = None
+
+
+class Breakdown(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Groups, the largest first; they, `missing` and `other` add up to the total."""
+
+    by: list[str]
+    groups: list[Group]
+    # Events that lack one of the properties; a null and an empty text are values.
+    missing: Rest
+    other: Rest
+    total: Decimal | None
+    count: int
+    # What was read: summaries, a meter, or events.
+    source: str
+    # If not, raw events that would be needed are gone, and each group may have this many more.
+    exact: bool
+    error_bound: int = 0
+    # Events where `of` was there and no number.
+    value_errors: int = 0
+    resolved_from: datetime | None = None
+    resolved_to: datetime | None = None
+
+
+class BreakdownRow(msgspec.Struct, rename="camel"):
+    """The same as a list: part is group, missing, other or total."""
+
+    part: str
+    values: list[str] | None
+    total: Decimal | None
+    count: int
 
 
 def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
@@ -179,3 +264,26 @@ async def event_timeline(request: Incoming, db: Db) -> Response[list[TimelineTot
         date = (start if hours else on).isoformat()
         totals.append(TimelineTotal(date, total, event_type, old and old.isoformat(), old_total))
     return _resolved(respond_list(request, totals, TimelineTotal), rows)
+
+
+@get(
+    "/analytics/events/breakdown",
+    operation=Operation(
+        scope="read", rate_class="analytics", query=BreakdownQuery, list=True, resolves=True
+    ),
+    summary="The largest groups by type or properties, adding up to the total",
+)
+async def break_down_events(request: Incoming, db: Db) -> Response[Breakdown]:
+    """Groups, `missing` and `other` add up to the total. A meter that counts the same answers in
+    milliseconds; otherwise raw events are read."""
+    query, arguments = read_query(request, BreakdownQuery)
+    arguments["by"] = query.by or ["type"]
+    rows = await db.read(arguments["tenant"], BREAKDOWN, arguments)
+    listed = [BreakdownRow(*row[:4]) for row in rows]
+    groups = [Group(row[1], *row[2:4]) for row in rows if row[0] == "group"]
+    missing, other = (Rest(*row[2:5]) for row in rows[-3:-1])
+    _, _, total, count, _, errors, *about = rows[-1]
+    answer = Breakdown(
+        arguments["by"], groups, missing, other, total, count, *about[:3], errors, *about[3:]
+    )
+    return _resolved(respond_list(request, listed, BreakdownRow, answer), rows)

@@ -69,6 +69,7 @@ def split_query(
 ) -> tuple[Shape, list[dict[str, str]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
     known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
     values: dict[str, Any] = {}
     filters = []
     errors = []
@@ -87,7 +88,7 @@ def split_query(
         elif name not in known:
             allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
             errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
-        elif name == "type":
+        elif name in lists:
             values.setdefault(name, []).append(text)
         elif name in values:
             errors.append(FieldError("given more than once", parameter=name))

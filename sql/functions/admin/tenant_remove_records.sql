@@ -21,7 +21,9 @@ begin
   update tally.tenant_deletions as d
   set events_removed_to = v_earliest
   where d.tenant_id = p_tenant and d.events_removed_to > v_earliest;
-  for v_table in values ('summaries'), ('rejected_events'), ('receipts')
+  for v_table in
+    values
+      ('summaries'), ('meter_deltas'), ('meter_summaries'), ('meters'), ('rejected_events'), ('receipts')
   loop
     exit when v_rows >= p_limit;
     execute format(
@@ -44,4 +46,4 @@ $$;
 alter function tally.tenant_remove_records owner to tally_owner;
 revoke all on function tally.tenant_remove_records from public;
 comment on function tally.tenant_remove_records is
-  'Removes up to p_limit deltas, summaries, rejected events and receipts of a tenant that is being deleted; returns how many.';
+  'Removes up to p_limit deltas, summaries, meters, rejected events and receipts of a tenant that is being deleted; returns how many.';

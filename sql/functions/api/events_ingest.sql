@@ -1,5 +1,5 @@
 -- Stores events, all or nothing, and appends what it really inserted, grouped by quarter hour and
--- type, to the deltas in the same transaction: summaries + deltas = events at every moment. An
+-- type, to the deltas in the same transaction: summaries + deltas = events at every moment; meters the same. An
 -- event that is stored already (same id and time) is counted as a duplicate and changes nothing,
 -- so a request may be repeated. Tried first as a plain insert, since `on conflict` costs 4 to 6 us
 -- an event; the conflict form runs only after a unique violation. Each argument holds one field of
@@ -29,6 +29,8 @@ declare
   v_event_type text[] := p_event_type;
   v_value numeric[] := p_value;
   v_actor_id text[] := p_actor_id;
+  v_session_id text[] := p_session_id;
+  v_data jsonb[] := p_data;
 begin
   conflicts := 0;
   perform tally.check_events(
@@ -54,12 +56,14 @@ begin
           -- In one order everywhere, so that two batches with the same events cannot deadlock.
           order by 2, 3
           on conflict do nothing
-          returning stored.occurred_at, stored.event_type, stored.value, stored.actor_id
+          returning
+            stored.occurred_at, stored.event_type, stored.value, stored.actor_id,
+            stored.session_id, stored.data
         )
         select
           count(*), array_agg(i.occurred_at), array_agg(i.event_type), array_agg(i.value),
-          array_agg(i.actor_id)
-        into accepted, v_occurred_at, v_event_type, v_value, v_actor_id
+          array_agg(i.actor_id), array_agg(i.session_id), array_agg(i.data)
+        into accepted, v_occurred_at, v_event_type, v_value, v_actor_id, v_session_id, v_data
         from inserted as i;
       end if;
       exit;
@@ -107,6 +111,10 @@ begin
       unnest(v_value) as value, unnest(v_actor_id) as actor_id
   ) as e
   group by 2, 3;
+  if v_tenant.meter_count > 0 then
+    perform tally.meter_ingest(
+      p_tenant, v_occurred_at, v_event_type, v_value, v_actor_id, v_session_id, v_data);
+  end if;
   duplicates := v_count - accepted;
   if duplicates > 0 then
     conflicts := tally.count_conflicts(

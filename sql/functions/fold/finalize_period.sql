@@ -23,6 +23,9 @@ begin
       p_tenant.tenant_id, v_healed, p_period_type, p_start;
   end if;
   v_checked_at := clock_timestamp();
+  if p_period_type = 'day' and p_start >= p_tenant.events_kept_from then
+    v_healed := v_healed + tally.recount_meters(p_tenant, p_start, p_end, v_checked_at);
+  end if;
   update tally.summaries as s
   set
     final_at = v_checked_at,

@@ -9,8 +9,12 @@ as $$
 declare
   v_run bigint := tally.job_start('fold');
   v_tenants uuid[] := array(
-    select distinct d.tenant_id
-    from tally.summary_deltas as d
+    select d.tenant_id
+    from (
+      select s.tenant_id from tally.summary_deltas as s
+      union
+      select m.tenant_id from tally.meter_deltas as m
+    ) as d
     where not exists (
       select from tally.tenants as t
       where t.tenant_id = d.tenant_id and t.deleted_at is not null));

@@ -1,5 +1,5 @@
--- One step of fold: moves up to p_limit deltas of a tenant, oldest first, into its summaries, in
--- the caller's transaction. What a concurrent reader sees does not change.
+-- One step of fold: moves up to p_limit deltas of a tenant, oldest first, into its summaries, and up
+-- to p_limit of its meters, in the caller's transaction. What a concurrent reader sees does not change.
 create function tally.fold_tenant(p_tenant uuid, p_limit integer default 20000) returns integer
 language plpgsql volatile strict
 set search_path = ''
@@ -38,7 +38,7 @@ begin
   into v_rows, v_deltas
   from quarters as q;
   perform tally.add_summaries(v_tenant, v_rows);
-  return v_deltas;
+  return v_deltas + tally.fold_meters(v_tenant, p_limit);
 end
 $$;
 alter function tally.fold_tenant owner to tally_owner;

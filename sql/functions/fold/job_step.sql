@@ -14,12 +14,15 @@ begin
   case p_step
     when 'fold' then
       rows := tally.fold_tenant(p_tenant, 20000);
-      more := rows = 20000;
+      more := rows >= 20000;
     when 'finalize day', 'finalize week', 'finalize month' then
       select f.periods, f.healed into rows, healed
       from tally.finalize_tenant(p_tenant, split_part(p_step, ' ', 2), 31) as f;
       -- Fewer than a full step: what late events reopen meanwhile is for the next run.
       more := rows = 31;
+    when 'fill meters' then
+      rows := tally.fill_meters(p_tenant);
+      more := rows > 0;
     when 'verify' then
       healed := tally.heal_tenant(p_tenant, p_days);
     when 'move retention bounds' then
@@ -37,4 +40,4 @@ $$;
 alter function tally.job_step owner to tally_owner;
 revoke all on function tally.job_step from public;
 comment on function tally.job_step is
-  'One step of a job (fold, finalize day, week or month, verify, move retention bounds, apply retention, delete tenant) for a tenant; returns rows, healed rows and whether there is more.';
+  'One step of a job (fold, finalize day, week or month, fill meters, verify, move retention bounds, apply retention, delete tenant) for a tenant; returns rows, healed rows and whether there is more.';

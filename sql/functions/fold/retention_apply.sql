@@ -58,6 +58,11 @@ begin
     and s.period_start < v_tenant.quarter_hours_kept_from
     and s.period_start <= v_last;
   get diagnostics v_quarter_hours = row_count;
+  delete from tally.meter_summaries as s
+  where s.tenant_id = p_tenant
+    and s.period_type = 'q'::"char"
+    and s.period_start < v_tenant.quarter_hours_kept_from
+    and v_tenant.meter_count > 0;
   return v_events + v_quarter_hours;
 end
 $$;

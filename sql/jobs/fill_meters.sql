@@ -1,0 +1,2 @@
+-- Every minute: counts for new meters what had happened before them.
+select cron.schedule('pgtally fill meters', '* * * * *', 'call tally.fill()');
