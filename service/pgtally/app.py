@@ -21,6 +21,7 @@ from pgtally.endpoints import (
     events,
     health,
     keys,
+    meters,
     raw_events,
     rejected,
     segment,
@@ -50,7 +51,8 @@ HANDLERS: dict[str, list[Any]] = {
     "Segment": [segment.segment_batch, segment.segment_message, segment.segment_metrics],
     "Analytics": [
         analytics.count_events, analytics.count_events_by_type, analytics.event_timeline,
-        analytics.break_down_events,
+        analytics.break_down_events, meters.create_meter, meters.list_meters, meters.update_meter,
+        meters.delete_meter, meters.get_meter_summaries, meters.get_meter_changes,
     ],
     "Summaries": [summaries.get_summaries, summaries.get_summary_changes],
     "Actors": [actors.list_actor_events, actors.erase_actor],

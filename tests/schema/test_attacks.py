@@ -22,10 +22,14 @@ BI_RELATIONS = {
     "tally.summaries", "tally.summary_deltas", "tally.tenants", "tally.live_summaries",
     "bi.quarter_hour_summaries", "tally.meters", "tally.meter_deltas", "tally.meter_summaries",
 }  # fmt: skip
-BI_TENANT_COLUMNS = "tenant_id, name, time_zone, week_start, created_at"
+# Where not all of them.
+BI_COLUMNS = {
+    "tally.tenants": "tenant_id, name, time_zone, week_start, created_at",
+    "tally.meters": "tenant_id, meter_id, name, version, event_types, filters, dimensions, value_of, unique_of, max_groups, created_at, filled_at, retired_at, deleted_at",
+}
 BI_FUNCTIONS = {
     "current_tenant", "hashes_hll", "day_start", "local_date", "first_date", "next_date", "period_start",
-    "period_end", "period_ceiling", "version",
+    "period_end", "period_ceiling", "version", "meter_versions",
 }  # fmt: skip
 
 
@@ -39,6 +43,7 @@ def tenants(db, new_tenant):
         db.execute("select tally.fold_tenant(%s)", (tenant,))
         ingest(db, tenant, [Event(AT + timedelta(days=1), uuid4(), name, 7, f"{name} 7")])
         db.execute("select api.key_create(%s, %s)", (tenant, name))
+        db.execute("select api.meter_create(%s, %s, p_by => '{type,actorId}')", (tenant, name))
         db.execute(
             """
             select api.events_ingest_request(
@@ -96,7 +101,7 @@ def statements(db, name, kind):
             "select": f"select last_value from {name}", "nextval": f"select nextval('{name}')",
             "setval": f"select setval('{name}', 1)",
         }  # fmt: skip
-    columns = BI_TENANT_COLUMNS if name == "tally.tenants" else "*"
+    columns = BI_COLUMNS.get(name, "*")
     (column,) = db.execute(
         "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
         " and attidentity = '' order by attnum limit 1",
@@ -315,7 +320,7 @@ def test_no_error_statistic_or_plan_shows_rows_of_another_tenant(db, logins, ten
         f"select * from tally.summary_deltas where case when tenant_id = '{other}' then event_type::int = 1 else true end",
         f"select * from tally.tenants_x where tenant_id = '{other}'".replace(
             "tenants_x", "tenants"
-        ).replace("*", BI_TENANT_COLUMNS),
+        ).replace("*", BI_COLUMNS["tally.tenants"]),
     ):
         assert all(str(mine) in str(row) for row in bi.execute(probe.encode()).fetchall()), probe
     for view in (
@@ -408,6 +413,9 @@ def test_no_answer_to_one_tenant_holds_anything_of_another(db, service_dsn, tena
         "summary_changes": ("'-infinity', %s", [100]), "key_list": ("", []), "key_revoke": ("%s", [ids["key"]]),
         "key_rotate": ("%s", [ids["key"]]), "receipt_find": ("%s", [MARK]), "rejected_list": ("", []),
         "rejected_replay": ("%s", [[ids["rejected"]]]), "actor_erase": ("%s", [f"{MARK} 1"]), "tenant_update": ("%s", [""]),
+        "event_breakdown": ("'{type,actorId}', p_limit => %s", [100]), "meter_list": ("", []),
+        "meter_create": ("%s", ["m"]), "meter_delete": ("%s", [MARK]),
+        "meter_summary_list": ("%s, 'day', '2024-01-01', '2024-02-01'", [MARK]), "meter_changes": ("%s", [MARK]),
         "tenant_delete": ("%s, null", [MARK]), "tenant_deletion_find": ("", []),
         "key_create": ("%s", ["one more"]), "events_ingest_json": ("%s::json", ['[{"type": "x"}]']),
         "events_ingest": ("%s, %s, '{x}', '{1}', '{y}', '{z}', '{\"{}\"}'", [[AT], [ids["event"]]]),

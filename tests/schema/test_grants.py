@@ -29,7 +29,7 @@ RELATIONS = {
     "tally.live_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.meter_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
     "tally.meter_summaries": {"tally_bi": "select", "tally_tenant": "select"},
-    "tally.meters": {"tally_bi": "select", "tally_tenant": "select"},
+    "tally.meters": {"tally_tenant": "select"},
     "tally.receipts": {"tally_tenant": "insert select update"},
     "tally.rejected_events": {"tally_tenant": "delete insert select update"},
     "tally.summaries": {"tally_bi": "select", "tally_tenant": "select"},
@@ -39,13 +39,16 @@ RELATIONS = {
     "tally.tenants": {"tally_tenant": "select"},
 }
 COLUMNS = {
+    ("tally.meters", "tally_bi", "select"): "created_at deleted_at dimensions event_types filled_at"
+    " filters max_groups meter_id name retired_at tenant_id unique_of value_of version",
     ("tally.tenants", "tally_bi", "select"): "created_at name tenant_id time_zone week_start",
 }
 # Schema, owner, who else may execute. What is not here is for the owner alone.
 FUNCTIONS = {
     ("api", "tally_tenant", "tally_owner tally_service"): """
         event_breakdown event_by_type event_count event_list event_page event_timeline events_ingest
-        events_ingest_each events_ingest_json events_ingest_request meter_list receipt_find rejected_list
+        events_ingest_each events_ingest_json events_ingest_request meter_changes meter_list
+        meter_summary_list receipt_find rejected_list
         rejected_replay summary_changes summary_list
     """,
     ("api", "tally_owner", "tally_service"): """
@@ -59,11 +62,13 @@ FUNCTIONS = {
         period_end period_start
     """,
     ("tally", "tally_owner", "tally_bi"): "version",
+    ("tally", "tally_tenant", "tally_bi tally_owner"): "meter_versions",
     ("tally", "tally_owner", "tally_tenant"): """
         actor_hash check_dimension check_events check_limit check_partition_version check_query check_read_committed
         check_time_zone count_conflicts data_error earliest_time event_columns event_errors
         dimension event_stored event_totals filter_path finalized_to group_key group_measure
-        group_text group_totals group_values ingest_lock is_no_number is_plain is_uuid keep_time
+        group_text group_totals group_values ingest_lock is_no_number is_plain is_uuid json_literal
+        keep_time check_meter_range
         meter_days_in_doubt meter_find meter_ingest meter_parts meter_totals number_of picked_totals
         property_events property_measures property_path question question_range question_source
         ranked_totals raw_groups short_text

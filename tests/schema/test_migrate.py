@@ -147,6 +147,7 @@ def test_jobs_are_scheduled_where_pg_cron_runs():
         )
     assert jobs == {
         "call tally.fold()": "* * * * *",
+        "call tally.fill()": "* * * * *",
         "call tally.finalize('day')": "0 1 * * *",
         "call tally.finalize('week')": "0 1 * * 5",
         "call tally.finalize('month')": "0 0 1,2 * *",

@@ -111,7 +111,7 @@ def works(dsn, admin, cron):
         if cron
         else "select 0"
     ).fetchone()[0]
-    assert jobs == (7 if cron else 0)
+    assert jobs == (8 if cron else 0)
     # Partitions belong to the owner, whoever made them.
     assert admin.execute(
         "select distinct relowner::regrole::text from pg_class "

@@ -282,8 +282,10 @@ async def break_down_events(request: Incoming, db: Db) -> Response[Breakdown]:
     listed = [BreakdownRow(*row[:4]) for row in rows]
     groups = [Group(row[1], *row[2:4]) for row in rows if row[0] == "group"]
     missing, other = (Rest(*row[2:5]) for row in rows[-3:-1])
-    _, _, total, count, _, errors, *about = rows[-1]
+    _, _, total, count, _, errors, source, exact, bound, start, end = rows[-1]
     answer = Breakdown(
-        arguments["by"], groups, missing, other, total, count, *about[:3], errors, *about[3:]
-    )
+        by=arguments["by"], groups=groups, missing=missing, other=other, total=total, count=count,
+        source=source, exact=exact, error_bound=bound, value_errors=errors, resolved_from=start,
+        resolved_to=end,
+    )  # fmt: skip
     return _resolved(respond_list(request, listed, BreakdownRow, answer), rows)

@@ -131,6 +131,7 @@ PARAMETER_EXAMPLES: dict[str, Any] = {
     "periodType": "month",
     "metric": "purchase",
     "since": "2026-01-01T00:00:00Z",
+    "by": ["data.plan"],
     "limit": 50,
 }
 EVENT = {
@@ -149,6 +150,8 @@ BODY_EXAMPLES: dict[str, Any] = {
     "createEvent": EVENT,
     "createEvents": {"events": [EVENT, {"type": "visit", "actorId": "user-18"}]},
     "replayRejectedEvents": {"ids": []},
+    "createMeter": {"name": "sales by plan", "types": ["purchase"], "by": ["data.plan"]},
+    "updateMeter": {"maxGroups": 200},
     "segmentBatch": {
         "batch": [
             {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1",
@@ -194,7 +197,8 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
                 "in": "query",
                 "required": False,
                 "description": "Filters: `data.<key>=<value>`; the value may begin with one of "
-                "`> >= < <= !=`. A dot in the key goes down a level.",
+                "`> >= < <= != ^=` (^= means begins with). Repeated, it means one of these. A dot "
+                "in the key goes down a level.",
                 "style": "form",
                 "explode": True,
                 "schema": {"type": "object", "additionalProperties": {"type": "string"}},

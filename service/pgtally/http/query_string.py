@@ -27,7 +27,7 @@ TimeZone = Annotated[str, Meta(description="IANA name; the tenant's own if absen
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 TIMES = ("from", "to", "since", "periodStart")
-_operator = re.compile(r"(>=|<=|!=|>|<)?(.*)", re.DOTALL)
+_operator = re.compile(r"(>=|<=|!=|\^=|>|<)?(.*)", re.DOTALL)
 _lost_plus = re.compile(r" (\d\d:\d\d)$")
 
 
@@ -41,7 +41,8 @@ class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class EventQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
-    """Which events. `data.<key>=<value>` filters on a property as well."""
+    """Which events. `data.<key>=<value>` filters on a property as well; repeated, it means one of
+    these values."""
 
     types: Annotated[list[Text], Meta(max_length=100, description="Only these types.")] = (
         msgspec.field(default_factory=list, name="type")
@@ -66,25 +67,33 @@ def read_query(request: Request[Any, Any, Any], shape: type[Shape]) -> tuple[Sha
 
 def split_query(
     request: Request[Any, Any, Any], shape: type[Shape]
-) -> tuple[Shape, list[dict[str, str]]]:
+) -> tuple[Shape, list[dict[str, Any]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
     known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
     lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
     values: dict[str, Any] = {}
-    filters = []
+    filters: list[dict[str, Any]] = []
     errors = []
     for name, text in request.query_params.multi_items():
         if "\0" in name or "\0" in text:
             errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
         elif name.startswith("data.") and takes_filters(shape):
             # `data.k>=1` parses as the name `data.k>` and the value `1`.
-            key, suffix = re.fullmatch(r"(.*?)([<>!]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
+            key, suffix = re.fullmatch(r"(.*?)([<>!^]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
             operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
             if suffix:
                 operator, value = suffix + "=", text
             if not key:
                 errors.append(FieldError("names no key", parameter=name))
-            filters.append({"key": key, "op": operator or "=", "value": value})
+            operator = operator or "="
+            # Repeated, = means one of these.
+            same = [f for f in filters if (f["key"], f["op"]) == (key, "=") and operator == "="]
+            if same:
+                same[0]["value"].append(value)
+            else:
+                filters.append(
+                    {"key": key, "op": operator, "value": [value] if operator == "=" else value}
+                )
         elif name not in known:
             allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
             errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))

@@ -14,7 +14,7 @@ create function api.meter_create(
   p_max_groups integer default 100,
   p_replace boolean default false
 )
-returns uuid
+returns table (meter_id uuid, version integer)
 language plpgsql volatile strict security definer
 set search_path = ''
 as $$
@@ -22,7 +22,6 @@ declare
   v_question tally.question := tally.question(p_types, p_filters, '', p_by, p_of, p_unique, 'count');
   v_filter jsonpath := case when p_filters <> '[]' then tally.filter_path(p_filters) end;
   v_version integer;
-  v_meter uuid;
 begin
   if length(p_name) not between 1 and 200 then
     raise exception using errcode = 'TY400', column = 'p_name', message = 'a name has 1 to 200 characters';
@@ -47,17 +46,17 @@ begin
     raise exception using
       errcode = 'TY409', column = 'p_name', message = 'a tenant has at most 50 meters';
   end if;
-  insert into tally.meters (
+  insert into tally.meters as m (
     tenant_id, name, version, event_types, filters, filter, dimensions, value_of, unique_of, max_groups
   )
   values (
     p_tenant, p_name, coalesce(v_version, 0) + 1, v_question.event_types, v_question.filters, v_filter,
     v_question.dimensions, p_of, p_unique, p_max_groups)
-  returning meter_id into v_meter;
+  returning m.meter_id, m.version into meter_id, version;
   update tally.tenant_state as s
   set meter_count = s.meter_count + 1
   where s.tenant_id = p_tenant;
-  return v_meter;
+  return next;
 end
 $$;
 alter function api.meter_create owner to tally_owner;

@@ -11,6 +11,7 @@ declare
   v_path text;
   v_text text;
   v_literal text;
+  v_values text[];
   v_clauses text[] := array[]::text[];
 begin
   if jsonb_array_length(p_filters) > 20 then
@@ -23,23 +24,37 @@ begin
     end if;
     select '$.' || string_agg(to_json(part)::text, '.' order by i) into v_path
     from string_to_table(v_filter ->> 'key', '.') with ordinality as parts (part, i);
-    v_text := to_json(v_filter ->> 'value')::text;
-    v_literal := case
-      when v_filter ->> 'value' ~ '^-?(0|[1-9][0-9]{0,100})(\.[0-9]{1,100})?$'
-        or v_filter ->> 'value' in ('true', 'false', 'null') then v_filter ->> 'value'
+    v_values := case jsonb_typeof(v_filter -> 'value')
+      when 'array' then array(select jsonb_array_elements_text(v_filter -> 'value'))
+      else array[v_filter ->> 'value']
     end;
+    if cardinality(v_values) not between 1 and 100
+      or cardinality(v_values) > 1 and v_filter ->> 'op' not in ('=', '!=')
+    then
+      raise exception using
+        errcode = 'TY400', message = 'a filter has one value, with = and != up to 100';
+    end if;
+    v_text := to_json(v_values[1])::text;
+    v_literal := tally.json_literal(v_values[1]);
     case
       when v_filter ->> 'op' in ('=', '!=') then
         -- Not `!(...)`: comparing a number with a string is unknown, and so would be its opposite.
         v_clauses := v_clauses || format(
           case v_filter ->> 'op' when '=' then '(%s)' else '(!exists($ ? (%s)))' end,
-          concat_ws(' || ', v_path || ' == ' || v_text, v_path || ' == ' || v_literal));
+          (
+            select string_agg(
+              concat_ws(' || ', v_path || ' == ' || to_json(v)::text, v_path || ' == ' || tally.json_literal(v)),
+              ' || ')
+            from unnest(v_values) as v
+          ));
       when v_filter ->> 'op' in ('>', '>=', '<', '<=') then
         v_clauses := v_clauses || format('(%s %s %s)', v_path, v_filter ->> 'op', coalesce(v_literal, v_text));
+      when v_filter ->> 'op' = '^=' then
+        v_clauses := v_clauses || format('(%s starts with %s)', v_path, v_text);
       else
         raise exception using
           errcode = 'TY400', message = format('unknown operator %s', to_json(v_filter ->> 'op')),
-          hint = 'Use = != > >= < or <=.';
+          hint = 'Use = != > >= < <= or ^=.';
     end case;
   end loop;
   return array_to_string(v_clauses, ' && ')::jsonpath;

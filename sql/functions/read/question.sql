@@ -31,7 +31,18 @@ begin
   end if;
   return row(
     array(select distinct t from unnest(p_types) as t order by t),
-    coalesce((select jsonb_agg(f order by f) from jsonb_array_elements(p_filters) as f), '[]'),
+    -- A list of one value is that value.
+    coalesce((
+      select jsonb_agg(n.f order by n.f)
+      from jsonb_array_elements(p_filters) as g (f)
+      cross join lateral (
+        select case
+          when jsonb_typeof(g.f -> 'value') = 'array' and jsonb_array_length(g.f -> 'value') = 1
+            then jsonb_set(g.f, '{value}', g.f -> 'value' -> 0)
+          else g.f
+        end as f
+      ) as n
+    ), '[]'),
     p_actor, array(select b from unnest(p_by) as b order by b), p_of, p_unique,
     case when p_measure = 'unique' and p_unique = 'actorId' then 'uniqueActors' else p_measure end
   )::tally.question;
