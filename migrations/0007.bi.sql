@@ -33,15 +33,16 @@ update tally.summaries as s
 set local_start = tally.local_time(s.period_start, t.time_zone)
 from tally.tenants as t
 where t.tenant_id = s.tenant_id;
--- squawk-ignore adding-not-nullable-field, adding-field-with-default
 alter table tally.summaries
+  -- squawk-ignore adding-not-nullable-field
   alter column local_start set not null,
+  -- squawk-ignore adding-field-with-default
   add column period_on date generated always as (local_start::date) stored;
 comment on column tally.summaries.local_start is 'period_start on the clock of the tenant''s time zone (tally.local_time). Stored, since no index under row security serves an expression: for conditions of BI tools. A change of time zone updates it.';
 comment on column tally.summaries.period_on is 'The first local date of the period.';
 -- squawk-ignore require-concurrent-index-creation
-create index summaries_local_start on tally.summaries (tenant_id, period_type, local_start)
-  where kind = 'e';
+create index summaries_local_start on tally.summaries (tenant_id, local_start)
+  where period_type = 'q';
 -- squawk-ignore require-concurrent-index-creation
 create index summaries_period_on on tally.summaries (tenant_id, period_type, period_on)
   where kind = 'e';
@@ -146,7 +147,7 @@ comment on view bi.period_summaries is
 comment on column bi.period_summaries.tenant_id is 'The tenant: always the login''s own.';
 comment on column bi.period_summaries.period_type is 'quarter_hour, day, week or month.';
 comment on column bi.period_summaries.period_start is 'The first instant of the period. Tools cut it into days of the session''s time zone, which may be another one; for days take period_on, for hours local_start.';
-comment on column bi.period_summaries.local_start is 'period_start on the clock of the tenant''s time zone: the time axis of hours and quarter hours. An index serves it. Where the clock is set back, two periods have the same.';
+comment on column bi.period_summaries.local_start is 'period_start on the clock of the tenant''s time zone: the time axis of hours and quarter hours, for which an index serves it. Where the clock is set back, two periods have the same.';
 comment on column bi.period_summaries.period_on is 'The first date of the period in the tenant''s time zone: the time axis of days, weeks and months. An index serves it.';
 comment on column bi.period_summaries.event_type is 'What happened.';
 comment on column bi.period_summaries.event_count is 'How many events.';

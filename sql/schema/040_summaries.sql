@@ -61,8 +61,8 @@ comment on column tally.summaries.updated_at is 'When the figures last changed, 
 comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
 comment on column tally.summaries.local_start is 'period_start on the clock of the tenant''s time zone (tally.local_time). Stored, since no index under row security serves an expression: for conditions of BI tools. A change of time zone updates it.';
 comment on column tally.summaries.period_on is 'The first local date of the period.';
-create index summaries_local_start on tally.summaries (tenant_id, period_type, local_start)
-  where kind = 'e';
+create index summaries_local_start on tally.summaries (tenant_id, local_start)
+  where period_type = 'q';
 create index summaries_period_on on tally.summaries (tenant_id, period_type, period_on)
   where kind = 'e';
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)

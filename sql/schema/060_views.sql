@@ -95,7 +95,7 @@ comment on view bi.period_summaries is
 comment on column bi.period_summaries.tenant_id is 'The tenant: always the login''s own.';
 comment on column bi.period_summaries.period_type is 'quarter_hour, day, week or month.';
 comment on column bi.period_summaries.period_start is 'The first instant of the period. Tools cut it into days of the session''s time zone, which may be another one; for days take period_on, for hours local_start.';
-comment on column bi.period_summaries.local_start is 'period_start on the clock of the tenant''s time zone: the time axis of hours and quarter hours. An index serves it. Where the clock is set back, two periods have the same.';
+comment on column bi.period_summaries.local_start is 'period_start on the clock of the tenant''s time zone: the time axis of hours and quarter hours, for which an index serves it. Where the clock is set back, two periods have the same.';
 comment on column bi.period_summaries.period_on is 'The first date of the period in the tenant''s time zone: the time axis of days, weeks and months. An index serves it.';
 comment on column bi.period_summaries.event_type is 'What happened.';
 comment on column bi.period_summaries.event_count is 'How many events.';
