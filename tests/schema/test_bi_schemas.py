@@ -221,6 +221,16 @@ def test_what_policies_call_was_read_when_it_was_made(db):
     assert found == [("current_tenant", True)]
 
 
+def test_a_restored_database_lets_it_make_temporary_tables_again(db, writer):
+    name, _, session = writer
+    (database,) = db.execute("select current_database()").fetchone()
+    db.execute(f'revoke temporary on database "{database}" from {name}'.encode())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute("create temp table t ()")
+    assert db.execute("select * from tally.database_setup()").fetchall() == []
+    session.execute("create temp table t ()")
+
+
 def test_an_empty_schema_goes_with_its_login(db, writer):
     name, schema, session = writer
     session.execute("create temp table t as select 1 as n")
