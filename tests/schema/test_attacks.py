@@ -21,7 +21,7 @@ BI_RELATIONS = {
     "bi.period_summaries", "bi.daily_summaries", "bi.weekly_summaries", "bi.monthly_summaries",
     "tally.summaries", "tally.summary_deltas", "tally.tenants", "tally.live_summaries",
     "bi.quarter_hour_summaries", "tally.meters", "tally.meter_deltas", "tally.meter_summaries",
-    "bi.quarter_hour_summaries", "bi.events", "bi.tenant", "tally.events", "tally.tenant_state",
+    "bi.events", "bi.tenant", "tally.events", "tally.tenant_state",
 }  # fmt: skip
 BI_TENANT_COLUMNS = "tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at"
 BI_FUNCTIONS = {
