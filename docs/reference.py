@@ -195,6 +195,7 @@ def sql(connection: psycopg.Connection[Any]) -> str:
         + _functions(connection, "api")
         + "## What BI logins read: schema bi\n\n"
         + _relations(connection, "bi")
+        + _functions(connection, "bi")
         + "## What the DBA calls, and what these are made of: schema tally\n\n"
         + _functions(connection, "tally")
         + "## Tables: schema tally\n\n"

@@ -148,7 +148,7 @@ def _routines(connection: psycopg.Connection[Any]) -> dict[str, dict[int, str]]:
         """
         select p.proname, p.oid, 'routine ' || p.oid::regprocedure::text
         from pg_proc as p
-        where p.pronamespace in ('api'::regnamespace, 'tally'::regnamespace)
+        where p.pronamespace in ('api'::regnamespace, 'bi'::regnamespace, 'tally'::regnamespace)
         """
     ):
         found.setdefault(name, {})[oid] = routine

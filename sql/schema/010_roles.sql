@@ -62,14 +62,14 @@ grant usage on schema api to tally_service, tally_tenant, tally_jobs;
 
 set local role tally_owner;
 
+-- Not a text between quotes, which each session would read anew by its own search_path: a BI login
+-- with a schema could put a function `substr` or a type `uuid` of its own there, and be anybody.
 create function tally.current_tenant() returns uuid
 language sql stable parallel safe
-as $$
-  select case
-    when current_user = 'tally_tenant' then nullif(current_setting('tally.tenant_id', true), '')::uuid
-    when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid
-  end
-$$;
+return case
+  when current_user = 'tally_tenant' then nullif(current_setting('tally.tenant_id', true), '')::uuid
+  when session_user::text ~ '^bi_[0-9a-f]{32}_' then substr(session_user::text, 4, 32)::uuid
+end;
 comment on function tally.current_tenant() is
   'The tenant that row security shows: inside an api function the setting tally.tenant_id, which it makes for the transaction; for a BI login the tenant in its name, whatever it sets. NULL, and so no row, for everyone else.';
 grant execute on function tally.current_tenant() to tally_tenant, tally_bi;

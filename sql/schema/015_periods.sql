@@ -42,6 +42,16 @@ end
 $$;
 comment on function tally.local_date(timestamptz, text) is 'The local day that holds the instant.';
 
+create function tally.local_time(p_at timestamptz, p_zone text) returns timestamp
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  return greatest(p_at at time zone p_zone, tally.local_date(p_at, p_zone));
+end
+$$;
+comment on function tally.local_time(timestamptz, text) is
+  'What the clock of the zone shows, but never a date before the local day that holds the instant.';
+
 create function tally.first_date(p_on date, p_unit text, p_week_start integer) returns date
 language plpgsql immutable strict parallel safe
 as $$
@@ -148,6 +158,7 @@ revoke all on function
   tally.period_type_name("char"),
   tally.day_start(date, text),
   tally.local_date(timestamptz, text),
+  tally.local_time(timestamptz, text),
   tally.first_date(date, text, integer),
   tally.next_date(date, text),
   tally.period_start(timestamptz, text, text, integer),
@@ -158,6 +169,7 @@ grant execute on function tally.period_type_name("char") to tally_tenant;
 grant execute on function
   tally.day_start(date, text),
   tally.local_date(timestamptz, text),
+  tally.local_time(timestamptz, text),
   tally.first_date(date, text, integer),
   tally.next_date(date, text),
   tally.period_start(timestamptz, text, text, integer),

@@ -53,7 +53,9 @@ create policy own_tenant on tally.tenants
   using (tenant_id = tally.current_tenant())
   with check (tenant_id = tally.current_tenant());
 grant select on tally.tenants to tally_tenant;
-grant select (tenant_id, name, time_zone, week_start, created_at) on tally.tenants to tally_bi;
+grant select (
+  tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at
+) on tally.tenants to tally_bi;
 
 create table tally.tenant_state (
   tenant_id uuid primary key references tally.tenants,
@@ -77,7 +79,7 @@ alter table tally.tenant_state enable row level security;
 create policy own_tenant on tally.tenant_state
   using (tenant_id = tally.current_tenant())
   with check (tenant_id = tally.current_tenant());
-grant select on tally.tenant_state to tally_tenant;
+grant select on tally.tenant_state to tally_tenant, tally_bi;
 
 create type tally.tenant_context as (
   tenant_id uuid,

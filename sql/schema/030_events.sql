@@ -45,6 +45,7 @@ create policy own_tenant on tally.events
   using (tenant_id = tally.current_tenant())
   with check (tenant_id = tally.current_tenant());
 grant select, insert, delete on tally.events to tally_tenant;
+grant select on tally.events to tally_bi;
 
 create function tally.actor_hash(p_actor text) returns bigint
 language sql immutable parallel safe

@@ -1,27 +1,32 @@
 -- Summaries with what is not yet folded, by the letter of the period type, which is what the key of
--- tally.summaries begins with; the views of schema bi are cuts of it.
+-- tally.summaries begins with; the views of schema bi are cuts of it. Whatever may be a condition is
+-- a column of the table and of `group by` as it is, so that an index serves it.
 create view tally.live_summaries with (security_invoker) as
 with live as (
   select
-    s.tenant_id, s.period_type, s.period_start, s.event_type, s.event_count, s.value_count,
-    s.value_sum, s.value_min, s.value_max, s.actors, s.final_at, s.revision
+    s.tenant_id, s.period_type, s.period_start, s.period_on, s.event_type, s.event_count,
+    s.value_count, s.value_sum, s.value_min, s.value_max, s.actors, s.final_at, s.revision,
+    s.local_start
   from tally.summaries as s
   where s.kind = 'event_type'::"char"
   union all
   select
-    d.tenant_id, p.period_type::"char",
-    tally.period_start(d.quarter_hour, p.period_type, t.time_zone, t.week_start), d.event_type,
+    d.tenant_id, p.period_type::"char", b.period_start,
+    tally.local_date(b.period_start, t.time_zone), d.event_type,
     d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
-    tally.hashes_hll(d.actor_hashes), null::timestamptz as final_at, null::integer as revision
+    tally.hashes_hll(d.actor_hashes), null::timestamptz as final_at, null::integer as revision,
+    tally.local_time(b.period_start, t.time_zone)
   from tally.summary_deltas as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
   cross join (values ('quarter_hour'), ('day'), ('week'), ('month')) as p (period_type)
+  cross join lateral tally.period_start(
+    d.quarter_hour, p.period_type, t.time_zone, t.week_start) as b (period_start)
 )
 select
   l.tenant_id,
   l.period_type,
   l.period_start,
-  tally.local_date(l.period_start, t.time_zone) as period_on,
+  l.period_on,
   l.event_type,
   sum(l.event_count)::bigint as event_count,
   sum(l.value_count)::bigint as value_count,
@@ -31,10 +36,11 @@ select
   coalesce(round(public.hll_cardinality(public.hll_union_agg(l.actors))), 0)::bigint as unique_actors,
   count(*) = count(l.final_at) as is_final,
   coalesce(max(l.revision), 1) as revision,
-  case when count(*) = count(l.final_at) then max(l.final_at) else now() end as as_of
+  case when count(*) = count(l.final_at) then max(l.final_at) else now() end as as_of,
+  l.local_start
 from live as l
-join tally.tenants as t on t.tenant_id = l.tenant_id
-group by l.tenant_id, l.period_type, l.period_start, t.time_zone, l.event_type
+group by
+  l.tenant_id, l.period_type, l.period_start, l.local_start, l.period_on, l.event_type
 having sum(l.event_count) > 0;
 comment on view tally.live_summaries is
   'Summaries plus what is not yet folded, of the current tenant; read it through the views of schema bi.';
@@ -43,7 +49,7 @@ create view bi.quarter_hour_summaries with (security_invoker) as
 select
   l.tenant_id, 'quarter_hour' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
-  l.as_of
+  l.as_of, l.local_start
 from tally.live_summaries as l
 where l.period_type = 'quarter_hour'::"char";
 comment on view bi.quarter_hour_summaries is 'One row a quarter hour and event type.';
@@ -52,7 +58,7 @@ create view bi.daily_summaries with (security_invoker) as
 select
   l.tenant_id, 'day' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
-  l.as_of
+  l.as_of, l.local_start
 from tally.live_summaries as l
 where l.period_type = 'day'::"char";
 comment on view bi.daily_summaries is 'One row a local day and event type.';
@@ -61,7 +67,7 @@ create view bi.weekly_summaries with (security_invoker) as
 select
   l.tenant_id, 'week' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
-  l.as_of
+  l.as_of, l.local_start
 from tally.live_summaries as l
 where l.period_type = 'week'::"char";
 comment on view bi.weekly_summaries is 'One row a week, from the tenant''s week start, and event type.';
@@ -70,7 +76,7 @@ create view bi.monthly_summaries with (security_invoker) as
 select
   l.tenant_id, 'month' as period_type, l.period_start, l.period_on, l.event_type, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.unique_actors, l.is_final, l.revision,
-  l.as_of
+  l.as_of, l.local_start
 from tally.live_summaries as l
 where l.period_type = 'month'::"char";
 comment on view bi.monthly_summaries is 'One row a local month and event type.';
@@ -88,8 +94,9 @@ comment on view bi.period_summaries is
   'Totals of each quarter hour, day, week and month and event type, live: summaries plus what is not yet folded. Shows the rows of the current tenant only.';
 comment on column bi.period_summaries.tenant_id is 'The tenant: always the login''s own.';
 comment on column bi.period_summaries.period_type is 'quarter_hour, day, week or month.';
-comment on column bi.period_summaries.period_start is 'The first instant of the period.';
-comment on column bi.period_summaries.period_on is 'The first date of the period in the tenant''s time zone.';
+comment on column bi.period_summaries.period_start is 'The first instant of the period. Tools cut it into days of the session''s time zone, which may be another one; for days take period_on, for hours local_start.';
+comment on column bi.period_summaries.local_start is 'period_start on the clock of the tenant''s time zone: the time axis of hours and quarter hours, for which an index serves it. Where the clock is set back, two periods have the same.';
+comment on column bi.period_summaries.period_on is 'The first date of the period in the tenant''s time zone: the time axis of days, weeks and months. An index serves it.';
 comment on column bi.period_summaries.event_type is 'What happened.';
 comment on column bi.period_summaries.event_count is 'How many events.';
 comment on column bi.period_summaries.value_count is 'How many of them had a value.';
@@ -101,8 +108,46 @@ comment on column bi.period_summaries.is_final is 'The period has ended, was che
 comment on column bi.period_summaries.revision is 'Goes up each time that a final figure changes.';
 comment on column bi.period_summaries.as_of is 'The moment for which the figures hold: the check for final rows, otherwise now.';
 
+create view bi.events with (security_invoker) as
+select
+  e.tenant_id, e.event_id, e.event_type, e.occurred_at,
+  tally.local_date(e.occurred_at, t.time_zone) as occurred_on,
+  tally.local_time(e.occurred_at, t.time_zone) as local_time,
+  e.received_at, e.value, e.actor_id, e.session_id, e.data
+from tally.events as e
+join tally.tenants as t on t.tenant_id = e.tenant_id;
+comment on view bi.events is
+  'The raw events of the current tenant, from bi.tenant.events_kept_from on. Have a condition on occurred_at, which the index serves; the time that a statement of the login may take bounds the rest.';
+comment on column bi.events.tenant_id is 'The tenant: always the login''s own.';
+comment on column bi.events.event_id is 'With occurred_at, the identity of the event.';
+comment on column bi.events.event_type is 'What happened.';
+comment on column bi.events.occurred_at is 'When it happened. An index serves conditions on it.';
+comment on column bi.events.occurred_on is 'The local day of the event. Computed: for grouping, not for conditions.';
+comment on column bi.events.local_time is 'occurred_at on the clock of the tenant''s time zone. Computed: for grouping, not for conditions.';
+comment on column bi.events.received_at is 'When it was stored.';
+comment on column bi.events.value is 'The number to sum and average.';
+comment on column bi.events.actor_id is 'Who did it.';
+comment on column bi.events.session_id is 'During which session.';
+comment on column bi.events.data is 'Anything else, for example data ->> ''plan''.';
+
+create view bi.tenant with (security_invoker) as
+select
+  t.tenant_id, t.name, t.time_zone, t.week_start::integer as week_start, t.created_at,
+  nullif(s.events_kept_from, '-infinity') as events_kept_from,
+  nullif(s.quarter_hours_kept_from, '-infinity') as quarter_hours_kept_from
+from tally.tenants as t
+join tally.tenant_state as s on s.tenant_id = t.tenant_id;
+comment on view bi.tenant is 'One row: the tenant of the login.';
+comment on column bi.tenant.tenant_id is 'The tenant: always the login''s own.';
+comment on column bi.tenant.name is 'Its name.';
+comment on column bi.tenant.time_zone is 'IANA name of the time zone in which its days, weeks and months are cut.';
+comment on column bi.tenant.week_start is 'ISO weekday on which its weeks start: 1 Monday to 7 Sunday.';
+comment on column bi.tenant.created_at is 'When it was made.';
+comment on column bi.tenant.events_kept_from is 'Raw events are complete from here on; NULL if retention has removed none.';
+comment on column bi.tenant.quarter_hours_kept_from is 'Quarter hours are complete from here on; NULL if retention has removed none.';
+
 grant select on tally.live_summaries, bi.period_summaries, bi.quarter_hour_summaries,
-  bi.daily_summaries, bi.weekly_summaries, bi.monthly_summaries to tally_bi, tally_tenant;
+  bi.daily_summaries, bi.weekly_summaries, bi.monthly_summaries, bi.events, bi.tenant to tally_bi, tally_tenant;
 
 do $$
 declare
@@ -115,6 +160,7 @@ begin
     where a.attrelid = 'bi.period_summaries'::regclass
       and a.attnum > 0
       and c.relnamespace = 'bi'::regnamespace
+      and c.relname ~ '_summaries$'
       and c.relname <> 'period_summaries'
   loop
     execute format('comment on column %s.%I is %L', v_comment.view, v_comment.attname, v_comment.text);

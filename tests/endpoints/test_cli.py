@@ -78,7 +78,7 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
     with psycopg.connect(login) as connection:
         # The views are found at once, without a schema.
         tables = "select table_name from information_schema.tables where table_schema = 'bi'"
-        assert len(connection.execute(tables).fetchall()) == 5
+        assert len(connection.execute(tables).fetchall()) == 7
         connection.execute("select * from daily_summaries")
         with psycopg.connect(login), pytest.raises(psycopg.OperationalError, match="too many"):
             psycopg.connect(login)
@@ -104,6 +104,17 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
             connection.execute("select 1")
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(login)
+    made = pgtally("bi-role", "create", "cli bi", "dbt", "--schema", "models", "--json")
+    assert made["schema_name"] == f"bi_{tenant.replace('-', '')}_models"
+    login = make_conninfo(shared_dsn, user=made["role_name"], password=made["password"])
+    with psycopg.connect(login) as connection:
+        connection.execute(f"create table {made['schema_name']}.x as select * from daily_summaries")
+    refused = pgtally("bi-role", "create", "cli bi", "other", "--schema", "No Good", code=1)
+    assert "lower-case" in refused
+    assert [row["role_name"] for row in pgtally("bi-role", "list", "--json")].count(
+        made["role_name"].replace("_dbt", "_other")
+    ) == 0
+    pgtally("bi-role", "drop", "--drop-owned", made["role_name"])
     pgtally("bi-role", "create", "cli bi", "Bad Label", code=1)
     pgtally("bi-role", "drop", "postgres", code=1)
     pgtally("bi-role", "password", "postgres", code=1)

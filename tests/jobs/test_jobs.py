@@ -109,9 +109,9 @@ def test_finalize_catches_up_whatever_ended_meanwhile(db, new_tenant):
         "update tally.summaries set event_count = event_count + 1 where kind = 'all'",
         "update tally.summaries set actors = null where kind = 'all' and period_type = 'week'",
         "delete from tally.summaries where kind = 'all' and period_type = 'month'",
-        "insert into tally.summaries (tenant_id, period_type, period_start, kind, event_type, event_count, value_count) select tenant_id, 'day', period_start + interval '2 days', 'all', '', 1, 0 from tally.summaries where period_type = 'day' and kind = 'all'",
+        "insert into tally.summaries (tenant_id, period_type, period_start, kind, event_type, event_count, value_count, local_start) select tenant_id, 'day', period_start + interval '2 days', 'all', '', 1, 0, local_start from tally.summaries where period_type = 'day' and kind = 'all'",
         "delete from tally.summaries",
-        "insert into tally.summaries (tenant_id, period_type, kind, period_start, event_type, event_count, value_count) select tenant_id, 'day', 'event_type', period_start, 'ghost', 1, 0 from tally.summaries where period_type = 'day' and kind = 'all'",
+        "insert into tally.summaries (tenant_id, period_type, kind, period_start, event_type, event_count, value_count, local_start) select tenant_id, 'day', 'event_type', period_start, 'ghost', 1, 0, local_start from tally.summaries where period_type = 'day' and kind = 'all'",
     ],
 )  # fmt: skip
 def test_a_damaged_summary_is_found_healed_and_counted(db, new_tenant, damage):

@@ -68,8 +68,9 @@ def test_deltas_are_days_to_visit_as_well(db, new_tenant):
 
 STRAY = """
   insert into tally.summaries (
-    tenant_id, period_type, kind, period_start, event_type, event_count, value_count)
-  values (%s, %s::"char", %s::"char", %s, %s, 1, 0)
+    tenant_id, period_type, kind, period_start, event_type, event_count, value_count,
+    local_start)
+  values (%s, %s::"char", %s::"char", %s, %s, 1, 0, now())
 """
 
 

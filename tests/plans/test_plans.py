@@ -208,7 +208,7 @@ def test_a_page_of_events_reads_a_page(year):
     plans.check(page, (tenant, FROM, TO, WEEK[1]), rows=50)
 
 
-def test_a_bi_login_reads_its_days_by_the_key(year):
+def test_a_bi_login_reads_what_it_asks_for_by_an_index(year):
     plans, tenant = year
     login = plans.db.execute(
         "select role_name from tally.bi_role_create(%s, 'plans')", (tenant,)
@@ -219,6 +219,30 @@ def test_a_bi_login_reads_its_days_by_the_key(year):
             "select sum(event_count) from bi.daily_summaries where period_start >= '2025-02-01'",
             rows=28 * TYPES,
         )
+        for condition in (
+            "period_on >= '2025-02-01'", "period_on >= to_date('2025-02-01', 'YYYY-MM-DD')",
+        ):  # fmt: skip
+            plans.check(
+                f"select sum(event_count) from bi.daily_summaries where {condition}",
+                rows=28 * TYPES,
+            )
+        for condition in (
+            "period_on = '2025-02-03'",
+            "period_on >= to_date('2025-02-03', 'YYYY-MM-DD') and period_on < to_date('2025-02-04', 'YYYY-MM-DD')",
+            "local_start >= '2025-02-03' and local_start < '2025-02-04'",
+            "local_start >= timestamp '2025-02-03' and local_start < timestamp '2025-02-04'",
+        ):
+            plans.check(
+                "select date_trunc('hour', local_start), sum(event_count)"
+                f" from bi.quarter_hour_summaries where {condition} group by 1",
+                rows=96 * TYPES,
+            )
+        plans.check(
+            "select count(*) from bi.events where occurred_at >= '2025-02-03Z'"
+            " and occurred_at < '2025-02-04Z'",
+            rows=EVENTS // 59 + 2,
+        )
+        plans.check("select bi.unique_actors('2025-01-01', '2025-03-01')", rows=2)
     finally:
         plans.db.execute("reset session authorization")
         plans.db.execute("call tally.bi_role_drop(%s)", (login,))

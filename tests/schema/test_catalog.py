@@ -170,11 +170,11 @@ def test_a_bi_login_sees_its_tenant_whatever_it_sets(dsn, db, new_tenant):
                     bi.execute(setting.encode())
                     assert bi.execute(question).fetchall() == sees
                 for forbidden in (
-                    "set role tally_tenant", "set role tally_owner", "select * from tally.events",
+                    "set role tally_tenant", "set role tally_owner", "select * from tally.receipts",
                     "select * from tally.api_keys", f"select api.event_count('{other}')",
                     "delete from tally.summaries", "create table public.x ()", "create temp table x ()",
                     "select tally.tenant_set_current(gen_random_uuid())", "select * from tally.events_default",
-                    f"select tally.fold_tenant('{mine}')", "select event_retention from tally.tenants",
+                    f"select tally.fold_tenant('{mine}')", "select rate_limits_per_minute from tally.tenants",
                 ):  # fmt: skip
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
                         bi.execute(forbidden.encode())

@@ -20,28 +20,30 @@ SCHEMAS = {
 }
 RELATIONS = {
     "bi.daily_summaries": {"tally_bi": "select", "tally_tenant": "select"},
+    "bi.events": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.monthly_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.period_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.quarter_hour_summaries": {"tally_bi": "select", "tally_tenant": "select"},
+    "bi.tenant": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.weekly_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.erasures": {"tally_tenant": "select"},
-    "tally.events": {"tally_tenant": "delete insert select"},
+    "tally.events": {"tally_bi": "select", "tally_tenant": "delete insert select"},
     "tally.live_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.meter_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
     "tally.meter_summaries": {"tally_bi": "select", "tally_tenant": "select"},
-    "tally.meters": {"tally_tenant": "select"},
+    "tally.meters": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.receipts": {"tally_tenant": "insert select update"},
     "tally.rejected_events": {"tally_tenant": "delete insert select update"},
     "tally.summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.summary_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
     "tally.tenant_deletions": {"tally_tenant": "select"},
-    "tally.tenant_state": {"tally_tenant": "select"},
+    "tally.tenant_state": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.tenants": {"tally_tenant": "select"},
 }
 COLUMNS = {
-    ("tally.meters", "tally_bi", "select"): "created_at deleted_at dimensions event_types filled_at"
-    " filters max_groups meter_id name retired_at tenant_id unique_of value_of version",
-    ("tally.tenants", "tally_bi", "select"): "created_at name tenant_id time_zone week_start",
+    ("tally.tenants", "tally_bi", "select"): (
+        "created_at deleted_at event_retention name quarter_hour_retention tenant_id time_zone week_start"
+    ),
 }
 # Schema, owner, who else may execute. What is not here is for the owner alone.
 FUNCTIONS = {
@@ -58,26 +60,25 @@ FUNCTIONS = {
         tenant_update
     """,
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
-        current_tenant day_start first_date hashes_hll local_date next_date period_ceiling
-        period_end period_start
+        check_query current_tenant day_start event_totals first_date hashes_hll local_date local_time
+        measure measures meter_versions next_date period_ceiling period_end period_start range_parts range_total
+        summary_totals tenant_read
     """,
+    ("bi", "tally_owner", "tally_bi"): "unique_actors",
     ("tally", "tally_owner", "tally_bi"): "version",
-    ("tally", "tally_tenant", "tally_bi tally_owner"): "meter_versions",
     ("tally", "tally_owner", "tally_tenant"): """
-        actor_hash check_dimension check_events check_limit check_partition_version check_query check_read_committed
-        check_time_zone count_conflicts data_error earliest_time event_columns event_errors
-        dimension event_stored event_totals filter_path finalized_to group_key group_measure
-        group_text group_totals group_values ingest_lock is_no_number is_plain is_uuid json_literal
-        keep_time check_meter_range
+        actor_hash check_dimension check_events check_limit check_meter_range
+        check_partition_version check_read_committed check_time_zone count_conflicts data_error
+        earliest_time event_columns event_errors dimension event_stored filter_path finalized_to
+        group_key group_measure group_text group_totals group_values ingest_lock is_no_number
+        is_plain is_uuid json_literal keep_time
         meter_days_in_doubt meter_find meter_ingest meter_parts meter_totals number_of picked_totals
         property_events property_measures property_path question question_range question_source
-        ranked_totals raw_groups short_text
-        knows_time_zone measure replay_errors text_error value_error
-        measures parse_date parse_instant partition_version partition_version_seen
-        period_type_name query_zone raise_invalid range_date range_end range_parts range_previous
-        range_total raw_totals reject_events summary_extent summary_range summary_totals
-        tenant_read tenant_set_current tenant_write time_error timeline timeline_buckets uuid7
-        uuid7_time
+        ranked_totals raw_groups short_text knows_time_zone replay_errors text_error value_error
+        parse_date parse_instant partition_version partition_version_seen period_type_name
+        query_zone raise_invalid range_date range_end range_previous raw_totals reject_events
+        summary_extent summary_range tenant_set_current tenant_write time_error timeline
+        timeline_buckets uuid7 uuid7_time
     """,
 }
 MEMBERS = {"tally_jobs": "tally_owner", "tally_owner": "pg_read_all_stats"}

@@ -45,7 +45,7 @@ def test_migrations_and_sql_schema_give_the_same_database(dsn, empty_dsn):
             connection.execute(text.encode())
     routines = """
       select 'routine ' || p.oid::regprocedure::text from pg_proc as p
-      where p.pronamespace in ('tally'::regnamespace, 'api'::regnamespace)
+      where p.pronamespace in ('tally'::regnamespace, 'api'::regnamespace, 'bi'::regnamespace)
     """
     with psycopg.connect(empty_dsn) as empty, psycopg.connect(dsn, autocommit=True) as migrated:
         of_the_schema = {row[0] for row in empty.execute(routines)}

@@ -24,6 +24,10 @@ CREATE = """
     p_password => %(password)s::text,
     p_connection_limit => %(connection_limit)s::integer)
 """
+CREATE_SCHEMA = """
+  select schema_name
+  from tally.bi_schema_create(p_role => %(role)s::text, p_name => %(name)s::text) as schema_name
+"""
 LIST = """
   select *
   from tally.bi_role_list()
@@ -48,14 +52,21 @@ def bi_role() -> None:
 @click.argument("tenant")
 @click.argument("label")
 @click.option("--connection-limit", default=5, help="Connections at once, 1 to 100.")
-def bi_role_create(dsn: str, as_json: bool, tenant: str, label: str, connection_limit: int) -> None:
+@click.option("--schema", help="Also make the schema bi_<tenant>_<SCHEMA> that it may write to.")
+def bi_role_create(
+    dsn: str, as_json: bool, tenant: str, label: str, connection_limit: int, schema: str | None
+) -> None:
     """Make the login bi_<tenant>_<LABEL> and show its password this once."""
     with connect(dsn) as connection:
         password, hashed = _password(connection)
-        (made,) = call(
-            connection, CREATE, tenant=tenant_id(connection, tenant), label=label,
-            password=hashed, connection_limit=connection_limit,
-        )  # fmt: skip
+        with connection.transaction():
+            (made,) = call(
+                connection, CREATE, tenant=tenant_id(connection, tenant), label=label,
+                password=hashed, connection_limit=connection_limit,
+            )  # fmt: skip
+            if schema is not None:
+                role = made["role_name"]
+                made |= call(connection, CREATE_SCHEMA, role=role, name=schema)[0]
         made |= {
             "password": password, "host": connection.info.host, "port": connection.info.port,
             "database": connection.info.dbname, "schema": "bi",

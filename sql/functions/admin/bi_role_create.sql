@@ -12,6 +12,7 @@ language plpgsql volatile strict
 set search_path = ''
 as $$
 declare
+  v_tenant tally.tenant_context;
   v_setting record;
 begin
   role_name := 'bi_' || replace(p_tenant::text, '-', '') || '_' || p_label;
@@ -22,7 +23,7 @@ begin
   elsif p_connection_limit not between 1 and 100 then
     raise exception using errcode = 'TY400', message = 'a connection limit is 1 to 100';
   end if;
-  perform tally.tenant_read(p_tenant);
+  v_tenant := tally.tenant_read(p_tenant);
   password := coalesce(
     nullif(p_password, ''), replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
   execute format(
@@ -32,6 +33,7 @@ begin
     select *
     from (values
       ('search_path', 'bi'),
+      ('timezone', v_tenant.time_zone),
       ('default_transaction_read_only', 'on'),
       ('statement_timeout', '60s'),
       ('lock_timeout', '5s'),

@@ -1,7 +1,8 @@
 -- Removes a BI login. First, and in a transaction of its own, it can no longer log in, and its
 -- connections end: that stays so whatever is refused afterwards. Then it is dropped, unless it owns
 -- something, here or in another database of the server, which the message names with what to run.
--- p_drop_owned deletes what it owns here; what it was merely granted goes in any case. Call it as a
+-- p_drop_owned deletes what it owns here; what it was merely granted goes in any case, and so does a
+-- schema that was made for it and is empty. Call it as a
 -- role that may drop roles, in the database that the login was made for, outside of a transaction.
 create procedure tally.bi_role_drop(p_role text, p_drop_owned boolean default false)
 language plpgsql
@@ -49,6 +50,7 @@ begin
   ) as o;
   if v_owned is null or p_drop_owned then
     execute format('drop owned by %I', p_role);
+    perform tally.bi_schema_drop(substr(p_role, 4, 32)::uuid, false);
     commit;
     v_owned := null;
   end if;

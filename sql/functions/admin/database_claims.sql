@@ -34,6 +34,20 @@ as $$
   from (values ('tally_service'), ('tally_jobs'), ('tally_bi')) as r (name)
   union all
   select
+    'logins with a schema make temporary tables',
+    bool_and(has_database_privilege(r.oid, current_database(), 'temporary')),
+    format(
+      'grant temporary on database %I to %s', current_database(),
+      string_agg(distinct quote_ident(r.rolname), ', '))
+  from pg_catalog.pg_namespace as n
+  cross join lateral aclexplode(n.nspacl) as a
+  join pg_catalog.pg_roles as r on r.oid = a.grantee
+  where n.nspname ~ '^bi_[0-9a-f]{32}_'
+    and a.grantee <> n.nspowner
+    and a.privilege_type = 'CREATE'
+  having count(*) > 0
+  union all
+  select
     'advisory locks are for our functions',
     coalesce(bool_and(f.grantees @> array[to_regrole('tally_owner')::oid, to_regrole('tally_tenant')::oid]), false),
     format('grant execute on function %s to tally_owner, tally_tenant', string_agg(f.name, ', '))

@@ -41,6 +41,21 @@ begin
         and has_database_privilege(to_regrole(quote_ident(l.role_name)), d.oid, 'connect'))
   union all
   select
+    'BI logins: time zones', case when count(*) = 0 then 'ok' else 'advice' end,
+    case when count(*) = 0 then 'they are those of their tenants'
+      else 'not that of the tenant for ' || string_agg(l.role_name, ', ' order by l.role_name) end,
+    string_agg(
+      format('alter role %I set timezone = %L', l.role_name, t.time_zone), '; ' order by l.role_name)
+  from tally.bi_role_list() as l
+  join tally.tenants as t on t.tenant_id = l.tenant_id
+  where not exists (
+    select
+    from pg_catalog.pg_db_role_setting as s
+    cross join unnest(s.setconfig) as c (setting)
+    where s.setrole = to_regrole(quote_ident(l.role_name))
+      and lower(c.setting) = lower('TimeZone=' || t.time_zone))
+  union all
+  select
     'BI logins: temporary files', case when count(*) = 0 then 'ok' else 'advice' end,
     case when count(*) = 0 then 'they are bounded'
       else 'unbounded for ' || string_agg(l.role_name, ', ' order by l.role_name) end,

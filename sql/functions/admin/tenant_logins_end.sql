@@ -1,6 +1,6 @@
 -- Ends the BI logins of a deleted tenant, as far as the caller may: they may no longer log in, and
--- with p_drop, which comes in a later transaction, their sessions end and they are dropped. Those that
--- stay, for what they own elsewhere or for want of rights, are named by the certificate and by doctor.
+-- with p_drop, which comes in a later transaction, their sessions end and they are dropped with the
+-- schemas that were made for them. Those that stay, for what they own elsewhere or for want of rights, are named by the certificate and by doctor.
 create function tally.tenant_logins_end(p_tenant uuid, p_drop boolean) returns void
 language plpgsql volatile strict
 set search_path = ''
@@ -28,6 +28,7 @@ begin
         perform pg_catalog.pg_terminate_backend(a.pid, 5000)
         from pg_catalog.pg_stat_activity as a
         where a.usename = v_role;
+        perform tally.bi_schema_drop(p_tenant, true);
         if exists (
           select from pg_catalog.pg_shdepend as s
           where s.refclassid = 'pg_catalog.pg_authid'::regclass

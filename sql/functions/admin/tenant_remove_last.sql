@@ -1,10 +1,13 @@
--- The end of a deletion: keys, rate buckets, names in the audit log, and the tenant itself. Says false
--- where somebody is making a key of the tenant at this moment.
+-- The end of a deletion: schemas of BI logins, keys, rate buckets, names in the audit log, and the
+-- tenant itself. Says false where somebody uses such a schema, or makes a key, at this moment.
 create function tally.tenant_remove_last(p_tenant uuid) returns boolean
 language plpgsql volatile strict
 set search_path = ''
 as $$
 begin
+  if not tally.bi_schema_drop(p_tenant, true) then
+    return false;
+  end if;
   -- From here on nobody makes a key: its reference to the tenant waits, and then finds none.
   perform from tally.tenants as t where t.tenant_id = p_tenant for update skip locked;
   if not found then
@@ -34,4 +37,4 @@ $$;
 alter function tally.tenant_remove_last owner to tally_owner;
 revoke all on function tally.tenant_remove_last from public;
 comment on function tally.tenant_remove_last is
-  'Ends a deletion: removes keys, rate buckets and the tenant itself, and signs the certificate; false if a key of the tenant is being made.';
+  'Ends a deletion: removes keys, rate buckets and the tenant itself, and signs the certificate; false if a schema of its BI logins cannot be removed, or a key of the tenant is being made.';

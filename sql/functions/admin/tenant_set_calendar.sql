@@ -1,7 +1,8 @@
 -- Changes a tenant's time zone or week start and recomputes its days, weeks and months from quarter
 -- hours, in one transaction: readers see the old calendar or the new one. Works also where raw
 -- events are gone; refuses (TY409) where quarter hours are. All periods lose final until the next
--- finalize. Cost: one pass over the tenant's quarter hours.
+-- finalize. Cost: one pass over the tenant's quarter hours, whose local times are written anew.
+-- New sessions of its BI logins begin with the new zone.
 create function tally.tenant_set_calendar(
   p_tenant uuid, p_time_zone text, p_week_start integer default 1
 )
@@ -44,7 +45,13 @@ begin
   where tenant_id = p_tenant and period_type in ('d', 'w', 'm');
   v_changed := tally.derive_summaries(v_tenant, 'day', '-infinity', 'infinity');
   v_changed := v_changed + tally.derive_summaries(v_tenant, 'week', '-infinity', 'infinity');
-  return v_changed + tally.derive_summaries(v_tenant, 'month', '-infinity', 'infinity');
+  v_changed := v_changed + tally.derive_summaries(v_tenant, 'month', '-infinity', 'infinity');
+  update tally.summaries as s
+  set local_start = tally.local_time(s.period_start, p_time_zone)
+  where s.tenant_id = p_tenant and s.local_start <> tally.local_time(s.period_start, p_time_zone);
+  perform tally.recut_meters(v_tenant);
+  perform tally.bi_role_set_time_zone(p_tenant);
+  return v_changed;
 end
 $$;
 alter function tally.tenant_set_calendar owner to tally_owner;

@@ -12,14 +12,15 @@ declare
 begin
   insert into tally.summaries as s (
     tenant_id, period_type, kind, period_start, event_type, event_count, value_count, value_sum,
-    value_min, value_max, actors, updated_at, revision
+    value_min, value_max, actors, updated_at, revision, local_start
   )
   select
     p_tenant.tenant_id, p.period_type::"char", k.kind, p.period_start, k.event_type,
     sum(q.event_count)::bigint, sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min),
     max(q.value_max), public.hll_union_agg(q.actors), v_locked_at,
     -- Nothing was a final figure too, if finalize has passed there.
-    1 + (p.period_start < tally.finalized_to(p_tenant, p.period_type))::integer
+    1 + (p.period_start < tally.finalized_to(p_tenant, p.period_type))::integer,
+    tally.local_time(p.period_start, p_tenant.time_zone)
   from unnest(p_rows) as q
   -- Lateral, so that the cost is linear whatever the planner thinks of the number of rows: joining
   -- periods computed apart once took a nested loop, and a minute.

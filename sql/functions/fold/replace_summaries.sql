@@ -60,12 +60,13 @@ begin
   with changed as (
     insert into tally.summaries as s (
       tenant_id, period_type, kind, period_start, event_type, event_count, value_count, value_sum,
-      value_min, value_max, actors, updated_at, revision
+      value_min, value_max, actors, updated_at, revision, local_start
     )
     select
       v_id, p_period_type::"char", r.kind, r.period_start, r.event_type, r.event_count,
       r.value_count, r.value_sum, r.value_min, r.value_max, r.actors, v_locked_at,
-      1 + (r.period_start < v_finalized_to)::integer
+      1 + (r.period_start < v_finalized_to)::integer,
+      tally.local_time(r.period_start, p_tenant.time_zone)
     from unnest(p_rows) as r
     on conflict (tenant_id, period_type, kind, period_start, event_type) do update set
       event_count = excluded.event_count,

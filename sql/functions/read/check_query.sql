@@ -42,6 +42,6 @@ end
 $$;
 alter function tally.check_query owner to tally_owner;
 revoke all on function tally.check_query from public;
-grant execute on function tally.check_query to tally_tenant;
+grant execute on function tally.check_query to tally_tenant, tally_bi;
 comment on function tally.check_query is
   'Checks range and measure (TY400) and returns the range that can be answered after retention.';

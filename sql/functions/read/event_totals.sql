@@ -60,6 +60,6 @@ end
 $$;
 alter function tally.event_totals owner to tally_owner;
 revoke all on function tally.event_totals from public;
-grant execute on function tally.event_totals to tally_tenant;
+grant execute on function tally.event_totals to tally_tenant, tally_bi;
 comment on function tally.event_totals is
   'Totals of a range by bucket and optionally type, from the coarsest rows that fit. A bucket may come in several rows: add them.';

@@ -20,6 +20,6 @@ end
 $$;
 alter function tally.measure owner to tally_owner;
 revoke all on function tally.measure from public;
-grant execute on function tally.measure to tally_tenant;
+grant execute on function tally.measure to tally_tenant, tally_bi;
 comment on function tally.measure is
   'One of count, sum, avg, min, max, uniqueActors. Without events count, sum and uniqueActors are 0, the others NULL.';

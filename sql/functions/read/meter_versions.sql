@@ -1,10 +1,9 @@
--- Which version of a meter answers for which days: the newest that has them. As
--- tally_tenant, since a BI login may not read from when on a version is filled.
+-- Which version of a meter answers for which days: the newest that has them.
 create function tally.meter_versions(p_tenant uuid, p_name text)
 returns table (
   meter_id uuid, dimensions text[], covers_from timestamptz, covers_to timestamptz
 )
-language plpgsql stable strict security definer
+language plpgsql stable strict
 set search_path = ''
 as $$
 begin
@@ -17,8 +16,8 @@ begin
   where m.tenant_id = p_tenant and m.name = p_name and m.deleted_at is null;
 end
 $$;
-alter function tally.meter_versions owner to tally_tenant;
+alter function tally.meter_versions owner to tally_owner;
 revoke all on function tally.meter_versions from public;
-grant execute on function tally.meter_versions to tally_owner, tally_bi;
+grant execute on function tally.meter_versions to tally_tenant, tally_bi;
 comment on function tally.meter_versions is
   'The versions of a meter and the days for which each of them answers.';

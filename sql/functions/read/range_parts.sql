@@ -48,6 +48,6 @@ end
 $$;
 alter function tally.range_parts owner to tally_owner;
 revoke all on function tally.range_parts from public;
-grant execute on function tally.range_parts to tally_tenant;
+grant execute on function tally.range_parts to tally_tenant, tally_bi;
 comment on function tally.range_parts is
   'The disjoint range_parts that cover a range, each with the rows that answer it: raw, quarter_hour, day or month.';

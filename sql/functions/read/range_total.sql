@@ -30,6 +30,6 @@ end
 $$;
 alter function tally.range_total owner to tally_owner;
 revoke all on function tally.range_total from public;
-grant execute on function tally.range_total to tally_tenant;
+grant execute on function tally.range_total to tally_tenant, tally_bi;
 comment on function tally.range_total is
   'One measure of the events of a half-open range, and the range that was answered where it is wider than asked.';

@@ -70,6 +70,6 @@ end
 $$;
 alter function tally.summary_totals owner to tally_owner;
 revoke all on function tally.summary_totals from public;
-grant execute on function tally.summary_totals to tally_tenant;
+grant execute on function tally.summary_totals to tally_tenant, tally_bi;
 comment on function tally.summary_totals is
   'Totals of a range of whole periods from summary rows and the deltas not yet folded.';

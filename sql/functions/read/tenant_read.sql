@@ -26,5 +26,5 @@ end
 $$;
 alter function tally.tenant_read owner to tally_owner;
 revoke all on function tally.tenant_read from public;
-grant execute on function tally.tenant_read to tally_tenant;
+grant execute on function tally.tenant_read to tally_tenant, tally_bi;
 comment on function tally.tenant_read is 'The context of a tenant; TY404 if there is none, TY410 if it was deleted.';

@@ -1,0 +1,344 @@
+"""Meters: whatever was stored, folded, finalized, erased or changed, and however few groups a day
+keeps, a breakdown equals the one from the events themselves, and adds up."""
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.brute_force import Event, ingest, same
+from tests.calls import fold, one, rows, verify
+
+ORIGIN = datetime(2024, 3, 30, 20, tzinfo=UTC)
+ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
+BYS = [[], ["data.k"], ["type"], ["data.k", "type"], ["actorId", "data.k"]]
+METERS = {
+    "by k": {"by": ["data.k"]},
+    "sales by k": {"types": ["sale"], "by": ["data.k"], "of": "data.n", "unique": "data.n"},
+    "by k and type": {"by": ["data.k", "type"], "of": "data.n"},
+    "big": {"filters": [{"key": "n", "op": ">", "value": "3"}], "of": "data.n"},
+}
+
+offsets = st.one_of(
+    st.integers(0, 4 * 86_400_000_000), st.integers(0, 40 * 96).map(lambda n: n * 900_000_000)
+)
+data = st.fixed_dictionaries(
+    {},
+    optional={
+        "k": st.sampled_from(["a", "b", "c", "d", "e", "", None, 5, "5", 5.50, True]),
+        "n": st.sampled_from([1, 2, 5, 7.25, "x", None]),
+    },
+).map(lambda found: tuple(found.items()))
+events = st.tuples(
+    offsets, st.integers(1, 60), st.sampled_from(["view", "sale"]),
+    st.none() | st.decimals(-9, 9, places=1), st.sampled_from([None, "ann", "bob", "cy"]), data,
+)  # fmt: skip
+batches = st.lists(events, min_size=1, max_size=15)
+steps = st.one_of(
+    st.tuples(st.just("ingest"), batches),
+    st.tuples(st.just("ingest"), batches),
+    st.tuples(st.just("ingest"), batches),
+    st.tuples(st.just("create"), st.tuples(st.sampled_from(sorted(METERS)), st.integers(1, 3))),
+    st.tuples(st.just("create"), st.tuples(st.sampled_from(sorted(METERS)), st.integers(1, 3))),
+    st.tuples(st.just("drop"), st.sampled_from(sorted(METERS))),
+    st.just(("fold", None)), st.just(("fill", None)), st.just(("finalize", None)),
+    st.just(("rebuild", None)), st.tuples(st.just("erase"), st.sampled_from(["ann", "bob"])),
+    st.just(("fill", None)), st.tuples(st.just("calendar"), st.sampled_from(ZONES)),
+)  # fmt: skip
+questions = st.tuples(
+    st.sampled_from(sorted(METERS)), st.none() | offsets, st.none() | offsets,
+    st.sampled_from(["count", "sum", "avg", "min", "max", "uniqueActors", "unique"]), st.integers(1, 3),
+    st.booleans(),
+)  # fmt: skip
+
+
+def text(value):
+    """How a property names its group."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return value if isinstance(value, str) else f"{Decimal(str(value)).normalize():f}"
+
+
+def dimension(event, name):
+    if name == "type":
+        return event.type
+    if name == "actorId":
+        return event.actor
+    found = dict(event.data)
+    return text(found[name[5:]]) if name[5:] in found else None
+
+
+def number(event, of):
+    if of == "value":
+        return event.value
+    found = dict(event.data).get(of[5:])
+    return Decimal(str(found)) if type(found) in (int, float) else None
+
+
+def measured(measure, found, of, unique):
+    numbers = [n for n in (number(e, of) for e in found) if n is not None]
+    match measure:
+        case "count":
+            return Decimal(len(found))
+        case "uniqueActors":
+            return Decimal(len({e.actor for e in found} - {None}))
+        case "unique":
+            name = unique if unique != "actorId" else "actorId"
+            return Decimal(len({dimension(e, name) for e in found} - {None}))
+        case "sum":
+            return sum(numbers, Decimal(0))
+        case "avg":
+            return sum(numbers, Decimal(0)) / len(numbers) if numbers else None
+        case "min":
+            return min(numbers, default=None)
+        case "max":
+            return max(numbers, default=None)
+
+
+def meant(event, meter):
+    """Does the meter count this event?"""
+    big = number(event, "data.n")
+    return (not meter.get("types") or event.type in meter["types"]) and (
+        not meter.get("filters") or (big is not None and big > 3)
+    )
+
+
+def break_down(db, tenant, meter, low, high, measure, limit, by):
+    return rows(
+        db,
+        """
+        select part, group_values, total, event_count, group_count, source, is_exact, error_bound
+        from api.event_breakdown(%s, %s, %s::timestamptz::text, %s::timestamptz::text, %s, %s, %s, %s,
+          %s::jsonb, p_limit => %s)
+        """,
+        tenant, by, low or "-infinity", high or "infinity", meter.get("types", []), measure,
+        meter.get("of", "value"), meter.get("unique", "actorId"), json.dumps(meter.get("filters", [])),
+        limit,
+    )  # fmt: skip
+
+
+def ask(db, tenant, stored, question):
+    """Asks, and compares with the events; returns what it was read from."""
+    name, low, high, measure, limit, grouped = question
+    meter = METERS[name]
+    of, unique = meter.get("of", "value"), meter.get("unique", "actorId")
+    by = meter.get("by", []) if grouped else []
+    if measure == "uniqueActors" and unique != "actorId":
+        measure = "unique"
+    low, high = (None if at is None else ORIGIN + timedelta(microseconds=at) for at in (low, high))
+    if low and high and low > high:
+        low, high = high, low
+    found = [
+        e for e in stored.values()
+        if meant(e, meter) and (low is None or e.at >= low) and (high is None or e.at < high)
+    ]  # fmt: skip
+    groups = defaultdict(list)
+    for event in found:
+        key = tuple(dimension(event, one) for one in by)
+        groups[None if None in key else key].append(event)
+    missing = groups.pop(None, [])
+
+    def figure(chosen):
+        return measured(measure, chosen, of, unique)
+
+    got = break_down(db, tenant, meter, low, high, measure, limit, by)
+    assert all(row[6] and row[7] == 0 for row in got), got
+    parts = {row[0]: row for row in got if row[0] != "group"}
+    told = [(tuple(row[1]), row[2], row[3]) for row in got if row[0] == "group"]
+    assert same(parts["total"][2], figure(found)), (got, found)
+    if by:
+        assert same(parts["missing"][2], figure(missing)), (got, missing)
+        assert len(told) == min(limit, len(groups))
+        for key, total, count in told:
+            assert same(total, figure(groups[key])), (key, got)
+            assert count == len(groups[key])
+        # The largest: nobody who is not told has more.
+        rest = [figure(groups[key]) for key in groups.keys() - {key for key, *_ in told}]
+        least = told[-1][1] if told else None
+        assert all(r is None or (least is not None and r <= least) for r in rest), (got, rest)
+        others = [e for key in groups.keys() - {key for key, *_ in told} for e in groups[key]]
+        assert same(parts["other"][2], figure(others)), (got, others)
+        assert sum(row[3] for row in got if row[0] != "total") == parts["total"][3] == len(found)
+        assert parts["other"][4] in (None, len(rest))
+    return got[-1][5]
+
+
+def store(db, tenant, stored, drawn):
+    batch = [
+        Event(ORIGIN + timedelta(microseconds=offset), UUID(int=n), kind, value, actor, found)
+        for offset, n, kind, value, actor, found in drawn
+    ]
+    for event in batch:
+        stored.setdefault((event.at, event.id), event)
+    ingest(db, tenant, batch)
+
+
+def create(db, tenant, name, max_groups, replace=False):
+    meter = METERS[name]
+    return one(
+        db,
+        "select version from api.meter_create(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)",
+        tenant, name, meter.get("types", []), json.dumps(meter.get("filters", [])), meter.get("by", []),
+        meter.get("of", "value"), meter.get("unique", "actorId"), max_groups, replace,
+    )[0]  # fmt: skip
+
+
+@settings(max_examples=80)
+@given(
+    st.sampled_from(ZONES),
+    batches,
+    st.lists(steps, min_size=3, max_size=14),
+    st.lists(questions, min_size=3, max_size=8),
+)
+def test_breakdowns_equal_brute_force_whatever_happened_to_meters_and_events(
+    db, new_tenant, zone, first, plan, asked
+):  # fmt: skip
+    tenant = new_tenant(zone)
+    stored: dict = {}
+    meters: set = set()
+    # Most of the time there is something to be asked of a meter.
+    for step, argument in [("create", (asked[0][0], 1)), ("ingest", first), ("fill", None), *plan]:
+        if step == "ingest":
+            store(db, tenant, stored, argument)
+        elif step == "create":
+            name, max_groups = argument
+            create(db, tenant, name, max_groups, name in meters)
+            meters.add(name)
+        elif step == "drop" and argument in meters:
+            one(db, "select * from api.meter_delete(%s, %s)", tenant, argument)
+            meters.discard(argument)
+        elif step == "fold":
+            fold(db)
+        elif step == "fill":
+            assert one(db, "call tally.fill()")[2] == 0
+        elif step == "finalize":
+            assert one(db, "call tally.finalize('day')")[2:] == (0, 0)
+        elif step == "rebuild":
+            assert one(db, "call tally.rebuild(%s)", tenant)[1] == 0
+        elif step == "erase":
+            while not one(
+                db, "select done, erasure_id from api.actor_erase(%s, %s)", tenant, argument
+            )[0]:
+                pass
+            for key in [key for key, event in stored.items() if event.actor == argument]:
+                del stored[key]
+        elif step == "calendar":
+            one(db, "select tally.tenant_set_calendar(%s, %s)", tenant, argument)
+        ask(db, tenant, stored, asked[0])
+        assert verify(db, tenant) == []
+    for question in asked:
+        ask(db, tenant, stored, question)
+
+
+def test_a_filled_meter_answers_itself_and_the_same(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    drawn = [
+        (n * 3_000_000_000, n, "sale", None, None, (("k", f"group {n % 7}"), ("n", n)))
+        for n in range(1, 200)
+    ]
+    store(db, tenant, stored, drawn[:150])
+    question = ("by k", None, None, "count", 3, True)
+    assert ask(db, tenant, stored, question) == "events"
+    create(db, tenant, "by k", 100)
+    store(db, tenant, stored, drawn[100:])
+    assert ask(db, tenant, stored, question) == "events"
+    one(db, "call tally.fill()")
+    for step in (lambda: None, lambda: fold(db), lambda: one(db, "call tally.finalize('day')")):
+        step()
+        assert ask(db, tenant, stored, question) == "meter by k"
+        assert (
+            ask(db, tenant, stored, ("by k", 5_000_000_000, 300_000_000_000, "count", 3, True))
+            == "meter by k"
+        )
+
+
+def test_groups_are_named_as_a_filter_finds_them(db, new_tenant):
+    tenant = new_tenant()
+    values = [
+        5,
+        "5",
+        5.0,
+        "x",
+        "",
+        None,
+        True,
+        "true",
+        [1, 2],
+        {"a": 1},
+        "ü" * 300,
+        1e20,
+        "a.b",
+        "$",
+    ]
+    ingest(
+        db, tenant,
+        [Event(ORIGIN, UUID(int=n), "t", None, None, (("k", value),)) for n, value in enumerate(values)],
+    )  # fmt: skip
+    got = rows(
+        db,
+        "select group_values[1], total from api.event_breakdown(%s, '{data.k}', p_limit => 100) where part = 'group'",
+        tenant,
+    )
+    assert sum(total for _, total in got) == len(values)
+    for name, total in got:
+        if name[:1] in "[{" or len(name) > 100:
+            continue
+        filters = json.dumps([{"key": "k", "op": "=", "value": name}])
+        found = one(db, "select total from api.event_count(%s, p_filters => %s)", tenant, filters)
+        # A filter looks into lists.
+        assert found == (total,), name
+
+
+@pytest.mark.parametrize("measure", ["latest", "p50", "p90", "p99"])
+def test_measures_of_raw_events_are_exact_and_of_each_part(db, new_tenant, measure):
+    tenant = new_tenant()
+    drawn = [
+        (n * 1_000_000, n, "sale", n * 37 % 101, None, (("k", f"group {n % 5}"),) if n % 9 else ())
+        for n in range(1, 300)
+    ]
+    stored: dict = {}
+    store(db, tenant, stored, [(a, b, c, Decimal(d), e, f) for a, b, c, d, e, f in drawn])
+
+    def pick(found):
+        if measure == "latest":
+            return max(found, key=lambda e: e.at).value
+        ordered = sorted(e.value for e in found)
+        return ordered[max(0, -(-len(ordered) * int(measure[1:]) // 100) - 1)]
+
+    groups = defaultdict(list)
+    for event in stored.values():
+        groups[dict(event.data).get("k")].append(event)
+    missing = groups.pop(None)
+    ranked = sorted(groups, key=lambda key: (-pick(groups[key]), key))
+    got = rows(
+        db,
+        "select part, group_values, total from api.event_breakdown(%s, '{data.k}', p_measure => %s, p_limit => 2)",
+        tenant, measure,
+    )  # fmt: skip
+    assert got == [
+        *(("group", [key], pick(groups[key])) for key in ranked[:2]),
+        ("missing", None, pick(missing)),
+        ("other", None, pick([e for key in ranked[2:] for e in groups[key]])),
+        ("total", None, pick(list(stored.values()))),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        ("p_by => '{data.}'", "p_by"), ("p_by => '{value}'", "p_by"), ("p_by => '{type,type}'", "p_by"),
+        ("p_by => '{data.a,data.b,data.c,data.d}'", "p_by"), ("p_of => 'data'", "p_of"),
+        ("p_unique => 'type'", "p_unique"), ("p_measure => 'median'", "p_measure"),
+    ],
+)  # fmt: skip
+def test_a_bad_breakdown_names_the_argument(db, new_tenant, call, argument):
+    with pytest.raises(psycopg.Error) as error:
+        db.execute(f"select * from api.event_breakdown(%s, {call})", (new_tenant(),))
+    assert (error.value.sqlstate, error.value.diag.column_name) == ("TY400", argument)
