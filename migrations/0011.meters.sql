@@ -85,7 +85,7 @@ create type tally.meter_entry as (
   unique_hashes bytea
 );
 comment on type tally.meter_entry is
-  'What a batch added to a group of a meter; an element of group_key is NULL where the dimension is absent.';
+  'What a batch added to a group of a meter; group_key is NULL where a dimension is absent.';
 
 create table tally.meter_deltas (
   tenant_id uuid not null,

@@ -26,7 +26,8 @@ begin
     select
       m.meter_id,
       date_bin('15 minutes', e.occurred_at, timestamptz 'epoch') as quarter_hour,
-      k.group_key,
+      -- NULL where a dimension is absent.
+      case when array_position(k.group_key, null) is null then k.group_key end as group_key,
       count(*) as event_count,
       count(k.number) as value_count,
       sum(k.number) as value_sum,
@@ -51,7 +52,7 @@ begin
       offset 0
     ) as k
     where m.tenant_id = p_tenant and m.retired_at is null
-    group by m.meter_id, 2, k.group_key
+    group by m.meter_id, 2, 3
   ) as g
   group by g.meter_id, g.quarter_hour;
 end
