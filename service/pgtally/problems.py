@@ -25,13 +25,13 @@ REFUSED_CONTENT = frozenset({"22", "23", "54"})
 
 
 class FieldError(msgspec.Struct, omit_defaults=True):
-    """One thing that is wrong: where (JSON pointer or parameter) and what. `argument` is what SQL
-    calls the place; over HTTP it becomes one of the others."""
+    """One thing that is wrong: where (JSON pointer or parameter) and what."""
 
     detail: str
     pointer: str | None = None
     parameter: str | None = None
     index: int | None = None
+    # What SQL calls the place; over HTTP it becomes one of the others.
     argument: str | None = None
 
 

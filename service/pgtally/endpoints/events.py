@@ -50,7 +50,7 @@ class StoredEvent(msgspec.Struct, rename="camel"):
     actor_id: str | None
     session_id: str | None
     value: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["number", "null"]})]
-    data: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema=formats.ANY_OBJECT)]
     duplicate: bool = False
 
 
@@ -83,7 +83,7 @@ class StoredReceipt(msgspec.Struct, rename="camel"):
     accepted: int
     duplicates: int
     conflicts: int
-    response: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    response: Annotated[msgspec.Raw, Meta(extra_json_schema=formats.ANY_OBJECT)]
 
 
 def _options(request: Incoming, body: bytes) -> store.Options:

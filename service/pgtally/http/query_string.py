@@ -28,6 +28,8 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 TIMES = ("from", "to", "since", "periodStart")
 _operator = re.compile(r"(>=|<=|!=|\^=|>|<)?(.*)", re.DOTALL)
+# data.<key> and data[<key>], perhaps with the beginning of an operator.
+_filter = re.compile(r"data(?:\[(.*)\]|\.(.*?))([<>!^]?)", re.DOTALL)
 _lost_plus = re.compile(r" (\d\d:\d\d)$")
 
 
@@ -77,14 +79,19 @@ def split_query(
     for name, text in request.query_params.multi_items():
         if "\0" in name or "\0" in text:
             errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
-        elif name.startswith("data.") and takes_filters(shape):
-            # `data.k>=1` parses as the name `data.k>` and the value `1`.
-            key, suffix = re.fullmatch(r"(.*?)([<>!^]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
+        elif takes_filters(shape) and (filtered := _filter.fullmatch(name)):
+            key, suffix = filtered[1] or filtered[2] or "", filtered[3]
             operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
             if suffix:
+                # `data.k>=1` parses as the name `data.k>` and the value `1`.
                 operator, value = suffix + "=", text
             if not key:
-                errors.append(FieldError("names no key", parameter=name))
+                errors.append(FieldError("names no key; write data.plan=pro", parameter=name))
+            elif not text and re.search("[<>]", key):
+                detail = (
+                    "has no value; write data.key=>5 or data.key>=5, with > as %3E and < as %3C"
+                )
+                errors.append(FieldError(detail, parameter=name))
             operator = operator or "="
             # Repeated, = means one of these.
             same = [f for f in filters if (f["key"], f["op"]) == (key, "=") and operator == "="]

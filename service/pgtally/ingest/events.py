@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 from psycopg.types.json import Jsonb
 
-from pgtally.formats import keep
+from pgtally.formats import ANY_OBJECT, keep
 from pgtally.ingest.uuid7 import uuid7, uuid7_time
 from pgtally.problems import FieldError, Problem, of_decode_error
 from pgtally.vocabulary import EVENT_COLUMNS
@@ -53,7 +53,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         msgspec.Raw,
         Meta(
             description="Anything else: an object of at most 64 KB and 32 levels.",
-            extra_json_schema={"type": "object"},
+            extra_json_schema=ANY_OBJECT,
         ),
     ] = msgspec.field(default_factory=lambda: EMPTY)
 
@@ -61,9 +61,8 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /events/bulk."""
 
-    events: Annotated[
-        list[msgspec.Raw],
-        Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}}),
+    events: list[
+        Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Event"})]
     ]
 
 
