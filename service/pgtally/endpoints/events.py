@@ -150,7 +150,10 @@ async def create_event(
     batch = decode_events([body], utc_now())
     if batch.errors:
         errors = [FieldError(e.detail, pointer=e.pointer) for e in batch.errors]
-        raise Problem(400, "the event cannot be stored", errors)
+        text = "the event cannot be stored"
+        if body.lstrip()[:1] == b"[" or errors[0].pointer == "/events":
+            text += "; many at once go to POST /events/bulk"
+        raise Problem(400, text, errors)
     stored = StoredEvent(
         id=batch.event_id[0],
         type=batch.event_type[0],

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgtally.http.passage import caller_of
 from pgtally.problems import FieldError, Problem
+from pgtally.wording import fields, reworded, unknown
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 From = Annotated[
@@ -71,7 +72,7 @@ def split_query(
     request: Request[Any, Any, Any], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, Any]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    known = fields(shape)
     lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
     values: dict[str, Any] = {}
     filters: list[dict[str, Any]] = []
@@ -102,12 +103,15 @@ def split_query(
                     {"key": key, "op": operator, "value": [value] if operator == "=" else value}
                 )
         elif name not in known:
-            allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
-            errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
+            # The first only: to compare names takes time.
+            detail = unknown("parameter", known, "" if errors else name)
+            if takes_filters(shape):
+                detail += ", and for a property data.<key>, as in data.plan=pro"
+            errors.append(FieldError(detail, parameter=name))
         elif name in lists:
             values.setdefault(name, []).append(text)
         elif name in values:
-            errors.append(FieldError("given more than once", parameter=name))
+            errors.append(FieldError("given more than once; only lists are repeated", parameter=name))
         else:
             # An offset's plus sign that was not escaped arrives as a space.
             values[name] = _lost_plus.sub(r"+\1", text) if name in TIMES else text
@@ -115,8 +119,8 @@ def split_query(
         try:
             values[name] = msgspec.convert(value, known[name], strict=False)
         except msgspec.ValidationError as error:
-            detail = str(error)[:1].lower() + str(error)[1:]
-            errors.append(FieldError(detail.replace("`", ""), parameter=name))
+            message = str(error).partition(" - at ")[0]
+            errors.append(FieldError(reworded(message, known[name]), parameter=name))
     if errors:
         raise Problem(400, "the query is not valid", errors)
     return msgspec.convert(values, shape), filters
@@ -132,5 +136,7 @@ def read_cursor(
         at, _, event_id = text.partition("_")
         return msgspec.convert(at.replace(" ", "+"), datetime, strict=False), UUID(event_id)
     except (ValueError, msgspec.ValidationError):
-        error = FieldError("is not the `next` of a page", parameter=parameter)
+        error = FieldError(
+            "is not the `next` of a page; leave it out for the first page", parameter=parameter
+        )
         raise Problem(400, "the query is not valid", [error]) from None

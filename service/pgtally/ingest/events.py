@@ -13,12 +13,17 @@ from psycopg.types.json import Jsonb
 
 from pgtally.formats import ANY_OBJECT, keep
 from pgtally.ingest.uuid7 import uuid7, uuid7_time
-from pgtally.problems import FieldError, Problem, of_decode_error
+from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import EVENT_COLUMNS
+from pgtally.wording import decode_error
 
 MAX_EVENTS = 10_000
 MAX_ERRORS = 1_000
 MAX_DATA_BYTES = 65_536
+BULK_FORMS = (
+    'the body is not valid; send {"events": [...]}, or an array of events, or, with Content-Type '
+    "application/x-ndjson, an event a line. A single event goes to POST /events"
+)
 MAX_DATA_DEPTH = 32
 MAX_VALUE = Decimal("1e30")
 
@@ -148,7 +153,7 @@ def _depth(bare: bytes) -> int:
 def data_problem(raw: bytes, max_bytes: int = MAX_DATA_BYTES) -> str | None:
     """What is wrong with a JSON text that should become `data`; None if nothing is."""
     if raw[:1] != b"{":
-        return "expected `object`"
+        return "expected an object"
     if len(raw) > max_bytes:
         return f"longer than {max_bytes:,} bytes"
     suspicious = _suspicious.search(raw)
@@ -202,7 +207,7 @@ def decode_events(
         try:
             event = decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
-            batch.errors.append(of_decode_error(error))
+            batch.errors.append(decode_error(error, decoder.type))
             batch.errors[-1].index = index
             continue
         except UnicodeDecodeError:
@@ -257,7 +262,7 @@ def split_bulk(body: bytes, by_line: bool) -> list[msgspec.Raw] | list[bytes]:
             else:
                 raws = _envelope.decode(body).events
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Problem(400, "the body is not valid", [of_decode_error(error)]) from error
+            raise Problem(400, BULK_FORMS, [decode_error(error, Envelope)]) from error
     if not 1 <= len(raws) <= MAX_EVENTS:
         raise Problem(400, f"a batch has 1 to {MAX_EVENTS:,} events, not {len(raws):,}")
     return raws
