@@ -10,6 +10,7 @@ import psycopg
 import rich_click as click
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 from pgtally.formats import encode
@@ -47,7 +48,9 @@ def explain(error: psycopg.Error) -> str:
     """What went wrong, for who has the database: its own words where they are not ours."""
     if (error.sqlstate or "").startswith("TY"):
         problem = of_database_error(error)
-        return problem.detail + "".join(f"\n  event {e.index}: {e.detail}" for e in problem.errors)
+        # An error without an index names an argument; the detail says all of it.
+        events = [e for e in problem.errors if e.index is not None]
+        return problem.detail + "".join(f"\n  event {e.index}: {e.detail}" for e in events)
     text = str(error).splitlines()[0] if str(error) else repr(error)
     if error.sqlstate in ("42P01", "42883", "3F000"):
         text += "\nThis database has no pgtally, or an older one: pgtally migrate"
@@ -115,6 +118,11 @@ def show_one(row: Row, as_json: bool) -> None:
     width = max(map(len, row)) + 2
     for name, value in row.items():
         click.echo(f"{name.replace('_', ' '):{width}}{_text(value)}")
+
+
+def progress_bar(*columns: str | ProgressColumn) -> Progress:
+    """Beside the output, and only where somebody looks on."""
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def progress(text: str) -> None:
