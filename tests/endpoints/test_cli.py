@@ -33,9 +33,26 @@ def test_a_tenant_is_made_listed_and_changed(pgtally, service):
         row for row in pgtally("tenant", "list", "--json") if row["tenant_id"] == made["tenant_id"]
     ]
     assert (found["time_zone"], found["week_start"]) == ("Europe/Berlin", 7)
-    assert "exists" in pgtally("tenant", "create", "cli tenant", code=1)
     assert "no tenant has the id or name" in pgtally("tenant", "update", "nobody", code=1)
     pgtally("tenant", "update", "cli tenant", "--limit", "other=7", code=2)
+
+
+def test_names_are_labels_and_an_ambiguous_one_asks_for_the_id(pgtally):
+    first, second = (pgtally("tenant", "create", "cli label", "--json") for _ in range(2))
+    ids = {first["tenant_id"], second["tenant_id"]}
+    assert len(ids) == 2
+    listed = pgtally("tenant", "list", "--json")
+    assert {row["tenant_id"] for row in listed if row["name"] == "cli label"} == ids
+    for command in (
+        ["tenant", "delete", "cli label", "--confirm", "cli label"], ["verify", "cli label"],
+        ["key", "create", "--tenant", "cli label"], ["bi-role", "create", "cli label", "x"],
+        ["import", "--tenant", "cli label", "/dev/null"], ["tenant", "update", "cli label", "--no-limits"],
+    ):  # fmt: skip
+        refused = pgtally(*command, code=1)
+        assert "several tenants are named 'cli label'" in refused
+        assert all(one in refused for one in ids)
+    pgtally("tenant", "delete", first["tenant_id"], "--confirm", "cli label")
+    assert "differences" in pgtally("verify", "cli label")
 
 
 def test_keys_are_made_rotated_and_revoked(pgtally, service):

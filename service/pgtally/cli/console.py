@@ -73,14 +73,20 @@ def all_tenants(connection: psycopg.Connection[Row]) -> Iterator[Row]:
 
 
 def tenant_id(connection: psycopg.Connection[Row], tenant: str) -> UUID:
-    """The id of the tenant with this id or this name."""
+    """The id of the tenant with this id, or of the only one with this name."""
     with contextlib.suppress(ValueError):
         return UUID(tenant)
-    for row in all_tenants(connection):
-        if row["name"] == tenant:
-            found: UUID = row["tenant_id"]
-            return found
-    raise click.ClickException(f"no tenant has the id or name {tenant!r}")
+    found: list[UUID] = [
+        row["tenant_id"] for row in all_tenants(connection) if row["name"] == tenant
+    ]
+    if not found:
+        raise click.ClickException(f"no tenant has the id or name {tenant!r}")
+    if len(found) > 1:
+        ids = ", ".join(map(str, found))
+        raise click.ClickException(
+            f"several tenants are named {tenant!r}; name one by its id: {ids}"
+        )
+    return found[0]
 
 
 def _text(value: Any) -> str:

@@ -57,7 +57,6 @@ ERRORS = {
     403: "The key lacks the scope.",
     404: "There is none.",
     408: "The body did not arrive in time.",
-    409: "The name is taken.",
     410: "The tenant was deleted.",
     413: "The body is too large.",
     414: "The query is too long.",
