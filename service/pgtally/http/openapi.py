@@ -113,7 +113,8 @@ REQUEST_HEADERS = [
         "in": "header",
         "required": False,
         "description": "`handling=lenient` stores the good events of a batch and keeps the others; "
-        "`tx=rollback` is a dry run. Several are separated by commas.",
+        "`tx=rollback` is a dry run; `return=representation` answers a batch with the array of its "
+        "events, where all are stored as sent, instead of a receipt. Several go with commas.",
         "schema": {"type": "string"},
         "example": "handling=lenient",
     },
