@@ -1,9 +1,9 @@
 """What somebody writes who has generated a client from the OpenAPI document: stores, counts with a
-filter, pages. It gets the address and a key, and prints what it has seen."""
+filter, breaks down, pages. It gets the address and a key, and prints what it has seen."""
 
 import os
 
-from generated.api.analytics import count_events
+from generated.api.analytics import break_down_events, count_events
 from generated.api.events import create_event, create_events, list_events
 from generated.client import AuthenticatedClient
 from generated.models import CountEventsData, Envelope, Event, EventData
@@ -16,7 +16,9 @@ receipt = create_events.sync(client=client, body=Envelope(events=many))
 # This generator writes the keys of a filter into the query as they are.
 filters = CountEventsData.from_dict({"data.seats": ">=4"})
 counted = count_events.sync(client=client, type_=["sale"], data=filters)
+parts = break_down_events.sync(client=client, by=["data.seats"], type_=["sale"], limit=2)
 pages = [list_events.sync(client=client, limit=5)]
 while pages[-1].next_:
     pages.append(list_events.sync(client=client, limit=5, before=pages[-1].next_))
 print(stored.data["plan"], receipt.accepted, counted.total, [len(page.events) for page in pages])
+print([[group.values, group.total] for group in parts.groups], parts.other.total, parts.total)

@@ -1,5 +1,5 @@
 // What somebody writes who has generated types from the OpenAPI document: stores, counts with a
-// filter, pages. It gets the address and a key, and prints what it has seen.
+// filter, breaks down, pages. It gets the address and a key, and prints what it has seen.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./build/pgtally.js";
 
@@ -15,6 +15,9 @@ const receipt = await client.POST("/events/bulk", { body: { events } });
 const counted = await client.GET("/analytics/events/count", {
   params: { query: { type: ["sale"], data: { seats: ">=4" } } },
 });
+const parts = await client.GET("/analytics/events/breakdown", {
+  params: { query: { by: ["data.seats"], type: ["sale"], limit: 2 } },
+});
 const lengths: number[] = [];
 let before: string | undefined;
 do {
@@ -24,3 +27,5 @@ do {
   before = data.next ?? undefined;
 } while (before);
 console.log(stored.data?.data.plan, receipt.data?.accepted, counted.data?.total, lengths);
+const groups = parts.data?.groups.map((group) => [group.values, group.total]);
+console.log(JSON.stringify(groups), parts.data?.other.total, parts.data?.total);
