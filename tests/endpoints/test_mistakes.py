@@ -1,9 +1,13 @@
 """Mistakes that people make, and that each answer names the fix."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import httpx
+import psycopg
 import pytest
 
 COUNT = "/analytics/events/count"
@@ -62,6 +66,9 @@ MISTAKES = [
     (get("/events?limit=all"), 400, "expected an integer"),
     (get("/events?page=2"), 400, "before"),
     (get("/events?before=2024-01-01"), 400, "the `next` of a page"),
+    (get("/analytics/events/breakdown?by=plan"), 400, "data.<key>"),
+    (get("/analytics/events/breakdown?measure=sum&of=amount"), 400, "Use value or data.<key>"),
+    (get("/analytics/events/breakdown?groupBy=type"), 400, "by, measure, of"),
     # One event
     (post("/events", {"event": "visit"}), 400, KNOWN),
     (post("/events", {**E, "timestamp": A_TIME}), 400, KNOWN),
@@ -154,3 +161,28 @@ def test_a_filter_may_be_written_with_a_dot_or_with_brackets(client):
         ("data[seats.used]=!=5", 0),
     ):  # fmt: skip
         assert client.get(f"{COUNT}?type=filtered&{filtered}").json() == {"total": total}, filtered
+
+
+def test_a_bare_date_is_the_tenants_midnight_over_http_and_in_psql_whatever_the_sessions_zone(
+    service, shared_dsn
+):
+    tokyo = service.tenant(timeZone="Asia/Tokyo")
+    # Midnight in Tokyo is 15:00 in UTC.
+    for at in ("2024-01-31T14:59:59Z", "2024-01-31T15:00:00Z", "2024-02-01T14:59:59Z"):
+        tokyo.post("/events", json={"type": "visit", "occurredAt": at})
+    asked = {"from": "2024-02-01", "to": "2024-02-02"}
+    assert tokyo.get(COUNT, params=asked).json() == {"total": 2}
+    for zone in ("UTC", "America/New_York", "Asia/Tokyo"):
+        with psycopg.connect(shared_dsn, options=f"-c timezone={zone}") as db:
+            call = "select total from api.event_count(%s, %s, %s)"
+            (total,) = db.execute(call, (tokyo.tenant_id, *asked.values())).fetchone()
+        assert total == 2, zone
+
+
+def test_the_application_starts_without_a_warning():
+    code = "from pgtally.app import from_environment; from_environment()"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PGTALLY_DSN": "host=127.0.0.1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

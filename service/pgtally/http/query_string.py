@@ -47,9 +47,14 @@ class EventQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
     """Which events. `data.<key>=<value>` filters on a property as well; repeated, it means one of
     these values."""
 
-    types: Annotated[list[Text], Meta(max_length=100, description="Only these types.")] = (
-        msgspec.field(default_factory=list, name="type")
-    )
+    types: Annotated[
+        list[Text],
+        Meta(
+            max_length=100,
+            description="Only these types; repeat it for several: `type=a&type=b`. One that no "
+            "event has counts 0.",
+        ),
+    ] = msgspec.field(default_factory=list, name="type")
 
 
 def takes_filters(shape: type[msgspec.Struct]) -> bool:
@@ -111,7 +116,9 @@ def split_query(
         elif name in lists:
             values.setdefault(name, []).append(text)
         elif name in values:
-            errors.append(FieldError("given more than once; only lists are repeated", parameter=name))
+            errors.append(
+                FieldError("given more than once; only lists are repeated", parameter=name)
+            )
         else:
             # An offset's plus sign that was not escaped arrives as a space.
             values[name] = _lost_plus.sub(r"+\1", text) if name in TIMES else text
