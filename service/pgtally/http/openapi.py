@@ -57,6 +57,7 @@ ERRORS = {
     403: "The key lacks the scope.",
     404: "There is none.",
     408: "The body did not arrive in time.",
+    409: "It conflicts with what is there.",
     410: "The tenant was deleted.",
     413: "The body is too large.",
     414: "The query is too long.",
@@ -198,8 +199,8 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
                 "in": "query",
                 "required": False,
                 "description": "Filters on properties: `data[<key>]=<value>`, or, the same, "
-                "`data.<key>=<value>`; the value may begin with one of `> >= < <= != ^=` (^= means "
-                "begins with). Repeated, it means one of these. A dot in the key goes down a level.",
+                "`data.<key>=<value>`; the value may begin with one of `> >= < <= != ^=` (^=: "
+                "begins with). Repeated, it means one of these. A dot in a key goes down a level.",
                 "style": "deepObject",
                 "explode": True,
                 "schema": {"type": "object", "additionalProperties": {"type": "string"}},
