@@ -220,6 +220,9 @@ def _as_sent(schema: Any) -> Any:
     if schema.get("format") == "decimal":
         return {"type": "number"}
     sent = {name: _as_sent(inner) for name, inner in schema.items() if name != "default"}
+    if sent.get("type") == "array":
+        # A list of anything: to be said, or generators drop the whole schema.
+        sent.setdefault("items", {})
     if schema.get("default") not in (None, "", 0, False, [], {}):
         sent["description"] = f"{schema.get('description', '')} If absent: {schema['default']}."
         sent["description"] = sent["description"].strip()
