@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test check docs lock soak mutants bench audit remove
+.PHONY: run test demo-test client-test check docs lock soak mutants bench audit remove
 
 run:
 	@sh service/pgtally/dev/bootstrap.sh run
@@ -13,6 +13,12 @@ test:
 demo-test:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -m demo tests/demo
+
+# The client that TypeScript's generator makes of the OpenAPI document. Needs node 20 and npm.
+client-test:
+	@sh service/pgtally/dev/bootstrap.sh test
+	@cd tests/clients/typescript && npm ci --silent
+	@.venv/bin/python -m pytest -q -m typescript tests/clients
 
 check:
 	@sh service/pgtally/dev/bootstrap.sh test

@@ -82,6 +82,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
                 f"{_kind(media['schema'])} as `{name}`"
                 for name, media in response.get("content", {}).items()
             ]
+            kinds += [f"as `{name}`" for name in response.get("x-also", ())]
             text += f"{status}: {'; '.join(kinds) or _line(response['description'])}\n\n"
     errors = [status for status in operation["responses"] if status >= "4"]
     return text + f"Errors: {', '.join(errors)}\n\n"

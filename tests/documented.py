@@ -47,7 +47,7 @@ def undocumented(document: dict[str, Any], response: httpx.Response) -> list[str
         if header not in known and not header.startswith("access-control-")
     ]
     kind = response.headers.get("content-type", "").partition(";")[0]
-    if kind and kind not in told.get("content", {}):
+    if kind and kind not in [*told.get("content", {}), *told.get("x-also", ())]:
         missing.append(f"{name}: {kind}")
     return missing
 

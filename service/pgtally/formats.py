@@ -11,6 +11,8 @@ import msgspec
 CSV = "text/csv"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+# The schema of an object that may hold anything.
+ANY_OBJECT = {"type": "object", "additionalProperties": True}
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _canonical = msgspec.json.Encoder(decimal_format="number", order="sorted")
 

@@ -1,7 +1,6 @@
 """What goes wrong, as RFC 9457 problem details: one shape, over HTTP and for the command line."""
 
 import logging
-import re
 
 import msgspec
 import psycopg
@@ -25,13 +24,13 @@ REFUSED_CONTENT = frozenset({"22", "23", "54"})
 
 
 class FieldError(msgspec.Struct, omit_defaults=True):
-    """One thing that is wrong: where (JSON pointer or parameter) and what. `argument` is what SQL
-    calls the place; over HTTP it becomes one of the others."""
+    """One thing that is wrong: where (JSON pointer or parameter) and what."""
 
     detail: str
     pointer: str | None = None
     parameter: str | None = None
     index: int | None = None
+    # What SQL calls the place; over HTTP it becomes one of the others.
     argument: str | None = None
 
 
@@ -119,15 +118,3 @@ def problem_of(
     if status == 503:
         return unavailable("the database is too busy")
     return Problem(500, "an unexpected error; it has been logged")
-
-
-def of_decode_error(error: Exception) -> FieldError:
-    """What msgspec says of a text that is not what was expected, with its JSON pointer."""
-    detail, _, path = str(error).partition(" - at `")
-    pointer = re.sub(r"\.([^.\[]+)", r"/\1", path.rstrip("`").removeprefix("$"))
-    field = re.search(r"(?:unknown field|required field) `([^`]+)`", detail)
-    if field:
-        pointer += "/" + field[1].replace("~", "~0").replace("/", "~1")
-    if not detail.startswith("JSON"):
-        detail = detail[:1].lower() + detail[1:]
-    return FieldError(detail, pointer=re.sub(r"\[(\d+)\]", r"/\1", pointer))

@@ -28,7 +28,7 @@ revoke all on function tally.scopes() from public;
 
 create table tally.tenants (
   tenant_id uuid primary key default gen_random_uuid(),
-  name text not null unique check (length(name) between 1 and 200),
+  name text not null check (length(name) between 1 and 200),
   time_zone text not null default 'UTC' check (length(time_zone) between 1 and 64),
   week_start smallint not null default 1 check (week_start between 1 and 7),
   event_retention interval check (event_retention >= interval '1 day'),
@@ -40,6 +40,7 @@ create table tally.tenants (
   constraint tenants_quarter_hour_retention_check check (quarter_hour_retention >= event_retention)
 );
 comment on table tally.tenants is 'Tenants and their settings; what the jobs know of them is in tally.tenant_state.';
+comment on column tally.tenants.name is 'A label for people; several tenants may have the same. The id tells them apart.';
 comment on column tally.tenants.time_zone is 'IANA name; days, weeks and months are cut in this zone.';
 comment on column tally.tenants.week_start is 'ISO weekday on which weeks start: 1 Monday to 7 Sunday.';
 comment on column tally.tenants.event_retention is 'How long raw events are kept, at least a day; NULL keeps them for ever.';

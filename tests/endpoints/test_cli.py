@@ -1,11 +1,16 @@
 """The command pgtally, as an operator types it."""
 
+import re
+import subprocess
+
 import httpx
 import psycopg
 import pytest
 from pgtally.cli.main import cli
+from pgtally.cli.server import _other_database
+from pgtally.dev.run import _shell_variables
 
-from tests.conftest import make_conninfo
+from tests.conftest import ROOT, make_conninfo
 from tests.endpoints.test_service import COUNT
 
 
@@ -28,9 +33,26 @@ def test_a_tenant_is_made_listed_and_changed(pgtally, service):
         row for row in pgtally("tenant", "list", "--json") if row["tenant_id"] == made["tenant_id"]
     ]
     assert (found["time_zone"], found["week_start"]) == ("Europe/Berlin", 7)
-    assert "exists" in pgtally("tenant", "create", "cli tenant", code=1)
     assert "no tenant has the id or name" in pgtally("tenant", "update", "nobody", code=1)
     pgtally("tenant", "update", "cli tenant", "--limit", "other=7", code=2)
+
+
+def test_names_are_labels_and_an_ambiguous_one_asks_for_the_id(pgtally):
+    first, second = (pgtally("tenant", "create", "cli label", "--json") for _ in range(2))
+    ids = {first["tenant_id"], second["tenant_id"]}
+    assert len(ids) == 2
+    listed = pgtally("tenant", "list", "--json")
+    assert {row["tenant_id"] for row in listed if row["name"] == "cli label"} == ids
+    for command in (
+        ["tenant", "delete", "cli label", "--confirm", "cli label"], ["verify", "cli label"],
+        ["key", "create", "--tenant", "cli label"], ["bi-role", "create", "cli label", "x"],
+        ["import", "--tenant", "cli label", "/dev/null"], ["tenant", "update", "cli label", "--no-limits"],
+    ):  # fmt: skip
+        refused = pgtally(*command, code=1)
+        assert "several tenants are named 'cli label'" in refused
+        assert all(one in refused for one in ids)
+    pgtally("tenant", "delete", first["tenant_id"], "--confirm", "cli label")
+    assert "differences" in pgtally("verify", "cli label")
 
 
 def test_keys_are_made_rotated_and_revoked(pgtally, service):
@@ -128,6 +150,85 @@ def test_a_database_that_is_away_or_without_pgtally_is_named_in_a_line(pgtally, 
         "tenant", "list", "--dsn", make_conninfo(shared_dsn, dbname="template1"), code=1
     )
     assert "pgtally migrate" in error
+
+
+def test_a_refusal_is_one_plain_line_in_a_log(pgtally):
+    pgtally("tenant", "create", "cli twice")
+    for arguments, line in (
+        (["tenant", "create", "cli zone", "--time-zone", "Nowhere"], 'unknown time zone "Nowhere". Use an IANA name such as Europe/Berlin or UTC.'),
+        (["tenant", "create", "cli week", "--week-start", "9"], "a week starts on an ISO weekday, 1 Monday to 7 Sunday"),
+        (["bi-role", "create", "cli twice", "Bad Label"], "a label has 1 to 27 lower-case letters, digits and underscores"),
+        (["verify", "nobody"], "no tenant has the id or name 'nobody'"),
+    ):  # fmt: skip
+        assert pgtally(*arguments, code=1, COLUMNS="80") == f"Error: {line}\n"
+    lines = pgtally("tenant", "create", code=2, COLUMNS="80").splitlines()
+    assert lines[-1] == "Error: Missing argument 'NAME'."
+
+
+def test_what_goes_into_a_pipe_holds_no_progress_bar(pgtally):
+    made = pgtally("tenant", "create", "cli pipe", "--json")["tenant_id"]
+    assert pgtally("verify", made) == "1 tenants, 0 differences\n"
+    assert pgtally("rebuild", made).split() == ["days", "0", "changed", "0"]
+
+
+def test_the_doctor_tells_partitions_that_are_well_in_one_line(pgtally, shared_dsn):
+    # Others may be late; what is said does not depend on that.
+    told = run_doctor(shared_dsn)
+    weeks = [line for line in told.splitlines() if "of events_2" in line]
+    (folded,) = [line for line in told.splitlines() if "partitions of events" in line]
+    assert weeks == []
+    assert re.search(r"ok +row security of \d+ partitions of events: ", folded)
+    with psycopg.connect(shared_dsn, autocommit=True) as db:
+        name, count = db.execute(
+            """
+            select min(c.relname), count(*) from pg_class as c
+            where c.relname ~ '^events_[0-9]{8}$' and c.relnamespace = 'tally'::regnamespace
+            """
+        ).fetchone()
+        assert f"of {count:,} partitions" in folded
+        db.execute(f"alter table tally.{name} disable row level security".encode())
+        told = run_doctor(shared_dsn)
+        db.execute(f"alter table tally.{name} enable row level security".encode())
+    assert re.search(f"missing +row security of {name}: ", told)
+    assert f"of {count - 1:,} partitions" in told
+
+
+def run_doctor(dsn):
+    return subprocess.run(
+        [".venv/bin/pgtally", "doctor", "--dsn", dsn],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def test_the_file_that_run_writes_names_the_database_and_finds_the_command(tmp_path):
+    tenant = {"name": "first", "id": "t", "apiKey": "k"}
+    published = {
+        "dsn": "host='/a b' dbname=x",
+        "url": "u",
+        "installationKey": "i",
+        "tenants": [tenant],
+    }
+    (tmp_path / "env").write_text(_shell_variables(published))
+    told = subprocess.run(
+        ["sh", "-c", '. ./env; echo "$PGTALLY_ADMIN_DSN"; command -v pgtally; command -v sh'],
+        cwd=tmp_path, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"},
+    ).stdout.splitlines()  # fmt: skip
+    assert told[0] == published["dsn"]
+    assert told[1].endswith("/.venv/bin/pgtally")
+    assert told[2] in ("/usr/bin/sh", "/bin/sh")
+
+
+def test_a_shell_that_has_read_that_file_may_run_it_again(tmp_path, monkeypatch):
+    (tmp_path / "dev.json").write_text('{"dsn": "port=1"}')
+    monkeypatch.setenv("PGTALLY_ADMIN_DSN", "port=1")
+    assert _other_database(tmp_path) == "port=1"
+    (tmp_path / "cluster").symlink_to(tmp_path)
+    assert _other_database(tmp_path) is None
+    monkeypatch.setenv("PGTALLY_ADMIN_DSN", "port=2")
+    assert _other_database(tmp_path) == "port=2"
 
 
 def test_every_command_says_what_it_does():

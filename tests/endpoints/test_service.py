@@ -74,7 +74,19 @@ def test_a_tenant_is_made_with_an_admin_key_and_its_own_key_works(service):
         base_url=service.url, headers={"Authorization": f"Bearer {made['apiKey']}"}
     ) as client:
         assert client.get(COUNT).json() == {"total": 0}
-    problem(service.admin.post("/tenants", json={"name": name}), 409)
+    again = service.admin.post("/tenants", json={"name": name})
+    assert again.status_code == 201
+    assert again.json()["id"] != made["id"]
+
+
+def test_pages_of_tenants_miss_none_of_those_that_share_a_name(service):
+    name = f"shared {uuid4()}"
+    made = {service.admin.post("/tenants", json={"name": name}).json()["id"] for _ in range(5)}
+    page = service.admin.get("/tenants", params={"after": name[:-1], "limit": 2}).json()
+    assert {one["id"] for one in page if one["name"] == name} == made
+    # The next page begins after the name.
+    page = service.admin.get("/tenants", params={"after": name, "limit": 2}).json()
+    assert [one for one in page if one["name"] == name] == []
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,16 @@ def test_an_import_goes_on_after_an_interruption_but_never_in_a_tenant_of_somebo
     whole, cut = tmp_path / "whole.gz", tmp_path / "cut.gz"
     pgtally("tenant", "export", name, whole)
     # The one that has the name already is another, even if it is the original.
-    assert "exists" in pgtally("tenant", "import", whole, code=1)
+    second = pgtally("tenant", "import", whole, "--json")
+    assert (second["name"], second["accepted"]) == (name, 12000)
+    assert second["tenant_id"] != original
+    assert "several tenants are named" in pgtally("tenant", "export", name, cut, code=1)
+    pgtally("tenant", "delete", second["tenant_id"], "--confirm", name)
     taken = name_of("taken")
-    pgtally("tenant", "create", taken)
-    assert "exists" in pgtally("tenant", "import", whole, "--name", taken, code=1)
+    other = pgtally("tenant", "create", taken, "--json")
+    third = pgtally("tenant", "import", whole, "--name", taken, "--json")
+    assert third["tenant_id"] not in (other["tenant_id"], original)
+    assert third["accepted"] == 12000
     cut.write_bytes(whole.read_bytes()[:-40_000])
     copy = name_of("copy")
     error = pgtally("tenant", "import", cut, "--name", copy, code=1)

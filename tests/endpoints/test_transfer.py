@@ -122,6 +122,41 @@ def test_segments_own_export_is_imported(pgtally, tenant, db):
     assert (second[1], second[5]) == ("$identify", {"plan": "pro"})
 
 
+def test_columns_of_numbers_are_compared_as_numbers(pgtally, service, db, tmp_path):
+    client = service.tenant()
+    tenant = client.tenant_id
+    file = tmp_path / "flights.csv"
+    rows = [
+        ("900", "01234"),
+        ("1500.5", "01234"),
+        ("", "8"),
+        ("2e3", "9"),
+        ("1,5", "9"),
+        ("007", "9"),
+    ]
+    file.write_text(
+        "type,occurredAt,distance,zip\n"
+        + "".join(f'flight,2024-05-01T10:00:0{n}Z,"{d}",{z}\n' for n, (d, z) in enumerate(rows))
+    )
+    asked = "/analytics/events/count?type=flight"
+    error = pgtally("import", "--tenant", tenant, file, "--numbers", "distance, zap", code=1)
+    assert "no column zap; properties are distance, zip" in error
+    assert client.get(asked).json() == {"total": 0}
+    error = pgtally("import", "--tenant", tenant, file, "--numbers", "distance", code=1)
+    assert [line for line in error.splitlines() if line.startswith("line")] == [
+        "line 6: csv: distance is no number: '1,5'", "line 7: csv: distance is no number: '007'",
+    ]  # fmt: skip
+    assert [row[5] for row in events(db, tenant)] == [
+        {"distance": 900, "zip": "01234"}, {"distance": 1500.5, "zip": "01234"}, {"zip": "8"},
+        {"distance": 2000, "zip": "9"},
+    ]  # fmt: skip
+    assert client.get(f"{asked}&data.distance=>1000").json() == {"total": 2}
+    assert client.get(f"{asked}&data.zip=01234").json() == {"total": 2}
+    lines = tmp_path / "events.ndjson"
+    lines.write_text("{}")
+    assert "is for CSV" in pgtally("import", "--tenant", tenant, lines, "--numbers", "a", code=2)
+
+
 @pytest.mark.parametrize("name", ["events.ndjson", "events.csv", "events.csv.gz"])
 def test_what_is_exported_can_be_imported_again(pgtally, tenant, db, tmp_path, name):
     rows = [

@@ -1,5 +1,6 @@
 """The documents say what the code does."""
 
+import itertools
 import json
 import re
 import shlex
@@ -107,7 +108,8 @@ def test_commands_and_their_options_exist(page):
             assert name in command.commands, f"{page.name}: pgtally{text}"
             command = command.commands[name]
         known = {opt for one in command.params for opt in one.opts} | {"--help"}
-        for word in words:
+        # What follows a bare -- are no options.
+        for word in itertools.takewhile("--".__ne__, words):
             if word.startswith("--"):
                 assert word.partition("=")[0] in known, f"{page.name}: pgtally{text}"
 

@@ -10,6 +10,7 @@ import psycopg
 import rich_click as click
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 from pgtally.formats import encode
@@ -47,7 +48,9 @@ def explain(error: psycopg.Error) -> str:
     """What went wrong, for who has the database: its own words where they are not ours."""
     if (error.sqlstate or "").startswith("TY"):
         problem = of_database_error(error)
-        return problem.detail + "".join(f"\n  event {e.index}: {e.detail}" for e in problem.errors)
+        # An error without an index names an argument; the detail says all of it.
+        events = [e for e in problem.errors if e.index is not None]
+        return problem.detail + "".join(f"\n  event {e.index}: {e.detail}" for e in events)
     text = str(error).splitlines()[0] if str(error) else repr(error)
     if error.sqlstate in ("42P01", "42883", "3F000"):
         text += "\nThis database has no pgtally, or an older one: pgtally migrate"
@@ -70,14 +73,20 @@ def all_tenants(connection: psycopg.Connection[Row]) -> Iterator[Row]:
 
 
 def tenant_id(connection: psycopg.Connection[Row], tenant: str) -> UUID:
-    """The id of the tenant with this id or this name."""
+    """The id of the tenant with this id, or of the only one with this name."""
     with contextlib.suppress(ValueError):
         return UUID(tenant)
-    for row in all_tenants(connection):
-        if row["name"] == tenant:
-            found: UUID = row["tenant_id"]
-            return found
-    raise click.ClickException(f"no tenant has the id or name {tenant!r}")
+    found: list[UUID] = [
+        row["tenant_id"] for row in all_tenants(connection) if row["name"] == tenant
+    ]
+    if not found:
+        raise click.ClickException(f"no tenant has the id or name {tenant!r}")
+    if len(found) > 1:
+        ids = ", ".join(map(str, found))
+        raise click.ClickException(
+            f"several tenants are named {tenant!r}; name one by its id: {ids}"
+        )
+    return found[0]
 
 
 def _text(value: Any) -> str:
@@ -115,6 +124,11 @@ def show_one(row: Row, as_json: bool) -> None:
     width = max(map(len, row)) + 2
     for name, value in row.items():
         click.echo(f"{name.replace('_', ' '):{width}}{_text(value)}")
+
+
+def progress_bar(*columns: str | ProgressColumn) -> Progress:
+    """Beside the output, and only where somebody looks on."""
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def progress(text: str) -> None:

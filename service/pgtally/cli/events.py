@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 import psycopg
 import rich_click as click
-from rich.progress import Progress
 
 from pgtally.cli import transfer
 from pgtally.cli.console import (
@@ -22,6 +21,7 @@ from pgtally.cli.console import (
     dsn_option,
     explain,
     json_option,
+    progress_bar,
     show_one,
     tenant_id,
 )
@@ -46,6 +46,11 @@ def _zone(_: Any, __: Any, value: str | None) -> ZoneInfo | None:
     "its first line; segment: Segment's messages, one a line. By the file's name if absent.",
 )  # fmt: skip
 @click.option("--time-zone", callback=_zone, help="Of times without an offset in CSV files.")
+@click.option(
+    "--numbers", default="", metavar="COLUMN,...",
+    help="Columns of a CSV file that hold numbers; other properties are texts, which > and < do "
+    "not compare with numbers.",
+)  # fmt: skip
 @click.option("--from-line", default=1, help="Where to go on after an interruption.")
 @click.option("--bad-lines", type=click.File("wb"), help="A file for the lines that are no events.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-")
@@ -55,6 +60,7 @@ def import_command(
     tenant: str,
     form: transfer.Format | None,
     time_zone: ZoneInfo | None,
+    numbers: str,
     from_line: int,
     bad_lines: io.BufferedWriter | None,
     file: str,
@@ -65,10 +71,13 @@ def import_command(
     the exit code is 1. Each event needs a time: occurredAt, or an id that is a UUIDv7.
     """
     form = form or transfer.guess_format(file)
+    columns = [name.strip() for name in numbers.split(",") if name.strip()]
+    if columns and form != "csv":
+        raise click.UsageError("--numbers is for CSV files: JSON says itself what is a number")
     with connect(dsn) as connection:
         found = tenant_id(connection, tenant)
     source = Source(file)
-    lines = transfer.read_lines(transfer.open_input(source.raw), form, time_zone)
+    lines = transfer.read_lines(transfer.open_input(source.raw), form, time_zone, columns)
     result = run_import(dsn, found, source, lines, form, from_line, bad_lines)
     if as_json:
         show_one(msgspec.structs.asdict(result), True)
@@ -98,7 +107,7 @@ def run_import(
     """Imports lines and tells how far it is. What ends it ends the command."""
     result = transfer.ImportResult(line=from_line - 1)
     size = source.size
-    with Progress(disable=not sys.stderr.isatty()) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("lines", total=size)
 
         def bad(one: transfer.BadLine) -> None:
@@ -128,7 +137,7 @@ def run_import(
                 lambda: psycopg.connect(dsn, autocommit=True, application_name="pgtally import"),
                 tenant, lines, form, from_line, bad, result, progress,
             )  # fmt: skip
-        except (psycopg.Error, KeyboardInterrupt, OSError, EOFError) as error:
+        except (psycopg.Error, KeyboardInterrupt, OSError, EOFError, transfer.NoColumn) as error:
             text = (
                 explain(error) if isinstance(error, psycopg.Error) else str(error) or "interrupted"
             )

@@ -1,5 +1,9 @@
 """The command pgtally."""
 
+import sys
+from typing import Any
+
+import click as plain
 import rich_click as click
 from click.shell_completion import get_completion_class
 
@@ -7,7 +11,16 @@ from pgtally import __version__
 from pgtally.cli import bi_roles, events, keys, server, tenant_copies, tenants, upkeep
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.RichGroup):
+    """The commands. Errors are boxes for who looks on, and plain lines in a log."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        if sys.stderr.isatty():
+            return super().main(*args, **kwargs)
+        return plain.Group.main(self, *args, **kwargs)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pgtally")
 def cli() -> None:
     """Multi-tenant event analytics in PostgreSQL."""

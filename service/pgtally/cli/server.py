@@ -17,7 +17,7 @@ from pgtally import resources, settings
 from pgtally.cli.console import call, connect, dsn_option, json_option, progress, show, show_one
 from pgtally.dev.cluster import Cluster, ClusterError
 from pgtally.dev.demo import DemoError
-from pgtally.dev.run import only_one, run
+from pgtally.dev.run import installation, only_one, run
 from pgtally.jobs import run_jobs
 from pgtally.metrics import MULTIPROCESS
 from pgtally.migrate import MigrationError, migrate
@@ -48,6 +48,14 @@ def _port() -> int:
     return int(text)
 
 
+def _other_database(home: Path) -> str | None:
+    """The database of PGTALLY_ADMIN_DSN, unless that is the cluster kept here: a shell that read
+    `.pgtally/env` may run it again."""
+    dsn = os.environ.get("PGTALLY_ADMIN_DSN")
+    is_own = (home / "cluster").is_symlink() and dsn == installation(home).get("dsn")
+    return None if is_own else dsn
+
+
 @click.command("run")
 def run_command() -> None:
     """Run everything here: a private PostgreSQL cluster, demo data, the service.
@@ -55,7 +63,7 @@ def run_command() -> None:
     With PGTALLY_ADMIN_DSN set, that database is used and no cluster is made.
     """
     try:
-        sys.exit(run(_home(), _port(), os.environ.get("PGTALLY_ADMIN_DSN")))
+        sys.exit(run(_home(), _port(), _other_database(_home())))
     except (ClusterError, DemoError, MigrationError) as error:
         raise click.ClickException(str(error)) from error
 

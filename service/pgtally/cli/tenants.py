@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import rich_click as click
 from psycopg.types.json import Jsonb
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pgtally.cli.console import (
     Row,
@@ -17,6 +17,7 @@ from pgtally.cli.console import (
     connect,
     dsn_option,
     json_option,
+    progress_bar,
     show,
     show_one,
     tenant_id,
@@ -197,7 +198,7 @@ def tenant_delete(dsn: str, as_json: bool, tenant: str, confirm: str, batch: int
             click.echo(notice.message_primary, err=True)
 
     try:
-        with connect(dsn) as connection, Progress(*columns, disable=not sys.stderr.isatty()) as bar:
+        with connect(dsn) as connection, progress_bar(*columns) as bar:
             connection.add_notice_handler(tell)
             task = bar.add_task("marking", total=None)
             found = _deletable(connection, tenant)

@@ -10,8 +10,9 @@ import gzip
 import hashlib
 import io
 import itertools
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, Literal
 from uuid import UUID, uuid5
@@ -34,6 +35,8 @@ from pgtally.problems import FieldError, Problem, of_database_error
 Format = Literal["ndjson", "csv", "segment"]
 LINES = 5_000
 RECONNECT_SECONDS = 60
+# Begins a line of a CSV file that is no event, and is followed by the reason.
+NO_EVENT = b"csv: "
 FIELDS = ("id", "type", "occurredAt", "receivedAt", "actorId", "sessionId", "value", "data")
 
 
@@ -49,6 +52,10 @@ class TenantCopy(msgspec.Struct, rename="camel"):
     # The version of the format.
     pgtally_tenant: Literal[1]
     settings: tenants.Tenant
+
+
+class NoColumn(Exception):
+    """A file lacks a column that it was said to have."""
 
 
 class BadLine(msgspec.Struct):
@@ -69,6 +76,8 @@ class ImportResult(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(ImportedEvent)
+# A number as JSON writes it: 007 and 1,5 are none.
+_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _copy = msgspec.json.Decoder(TenantCopy)
 
 
@@ -84,10 +93,16 @@ def guess_format(name: str) -> Format:
     return "csv" if name.removesuffix(".gz").endswith(".csv") else "ndjson"
 
 
-def _csv_lines(text: io.TextIOWrapper, zone: ZoneInfo | None) -> Iterator[tuple[int, bytes]]:
-    """Rows as JSON events: columns that are no fields of an event become properties."""
+def _csv_lines(
+    text: io.TextIOWrapper, zone: ZoneInfo | None, numbers: Collection[str]
+) -> Iterator[tuple[int, bytes]]:
+    """Rows as JSON events: columns that are no fields of an event become properties, numbers or
+    else texts. Raises NoColumn for numbers that are not there."""
     reader = csv.reader(text)
     names = next(reader, [])
+    if absent := [name for name in numbers if name not in names or name in FIELDS]:
+        known = ", ".join(name for name in names if name not in FIELDS)
+        raise NoColumn(f"no column {', '.join(absent)}; properties are {known}")
     while True:
         number = reader.line_num + 1
         try:
@@ -95,10 +110,11 @@ def _csv_lines(text: io.TextIOWrapper, zone: ZoneInfo | None) -> Iterator[tuple[
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, f"csv: {error}".encode()
+            yield number, NO_EVENT + str(error).encode()
             continue
         event: dict[str, Any] = {}
         data: dict[str, Any] = {}
+        wrong = ""
         for name, cell in zip(names, row, strict=False):
             if cell == "":
                 continue
@@ -110,8 +126,11 @@ def _csv_lines(text: io.TextIOWrapper, zone: ZoneInfo | None) -> Iterator[tuple[
                     event[name] = msgspec.Raw(cell.encode())
             elif name in FIELDS:
                 event[name] = cell
+            elif name in numbers and not _number.fullmatch(cell):
+                wrong = f"{name} is no number: {cell[:50]!r}"
             else:
-                data[name.removeprefix("data.")] = cell
+                typed = msgspec.Raw(cell.encode()) if name in numbers else cell
+                data[name.removeprefix("data.")] = typed
         if data and not isinstance(event.get("data"), str):
             with contextlib.suppress(msgspec.DecodeError):
                 data |= msgspec.json.decode(bytes(event.get("data", b"{}")), type=dict[str, Any])
@@ -120,14 +139,17 @@ def _csv_lines(text: io.TextIOWrapper, zone: ZoneInfo | None) -> Iterator[tuple[
             with contextlib.suppress(ValueError):
                 at = datetime.fromisoformat(event["occurredAt"])
                 event["occurredAt"] = (at if at.tzinfo else at.replace(tzinfo=zone)).isoformat()
-        yield number, encode(event)
+        yield number, NO_EVENT + wrong.encode() if wrong else encode(event)
 
 
-def read_lines(file: BinaryIO, form: Format, zone: ZoneInfo | None) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file with their numbers, empty ones left out; CSV rows as JSON."""
+def read_lines(
+    file: BinaryIO, form: Format, zone: ZoneInfo | None, numbers: Collection[str] = ()
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers, empty ones left out; CSV rows as JSON, in which the
+    columns `numbers` hold numbers."""
     if form == "csv":
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-        yield from _csv_lines(text, zone)
+        yield from _csv_lines(text, zone, numbers)
         text.detach()
         return
     for number, line in enumerate(file, 1):
@@ -162,6 +184,9 @@ def _decode(
         return uuid5(tenant, f"{number} {hashlib.sha256(line).hexdigest()}")
 
     batch = decode_events([line for _, line in lines], now, _decoder, make_id)
+    for one in batch.errors:
+        if (line := lines[one.index or 0][1]).startswith(NO_EVENT):
+            one.detail = line.decode()
     for place, index in enumerate(batch.index):
         # The decoder gives an event without a time that of now, which would change with each run.
         if batch.occurred_at[place] is now:

@@ -60,7 +60,9 @@ def only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict[str, Any]:
+def installation(home: Path) -> dict[str, Any]:
+    """What is known of the installation in this state folder."""
+    path = home / "dev.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
@@ -74,17 +76,22 @@ def _write(path: Path, content: str) -> None:
 
 
 def _shell_variables(published: dict[str, Any]) -> str:
-    """What the README's examples need, to be read by a shell: `. .pgtally/env`."""
+    """What the command pgtally and the README's examples need, to be read by a shell:
+    `. .pgtally/env`."""
     first, *others = published["tenants"]
     united = next((tenant for tenant in others if tenant["name"] == "UA"), first)
     variables = {
+        "PGTALLY_ADMIN_DSN": published["dsn"],
         "URL": published["url"],
         "INSTALLATION_KEY": published["installationKey"],
         "DSN": published["dsn"],
         "TENANT": united["id"],
         "KEY": united["apiKey"],
     }
-    return "".join(f"export {name}={shlex.quote(text)}\n" for name, text in variables.items())
+    lines = [f"export {name}={shlex.quote(text)}\n" for name, text in variables.items()]
+    # Last, so that nothing else is found here before its time.
+    lines.append(f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}\n')
+    return "".join(lines)
 
 
 def _service_password(connection: psycopg.Connection[Any]) -> str:
@@ -160,7 +167,7 @@ def _first_tenant(connection: psycopg.Connection[Any]) -> list[dict[str, str]]:
 
 def _prepare(dsn: str, home: Path) -> dict[str, Any]:
     """Migrates; on the first run makes keys and loads the demo data. Returns what to publish."""
-    kept = _read(home / "dev.json")
+    kept = installation(home)
     migrate(dsn, say)
     with psycopg.connect(dsn, autocommit=True) as connection:
         database = _one(

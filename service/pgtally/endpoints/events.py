@@ -22,6 +22,7 @@ from pgtally.http.replies import respond
 from pgtally.ingest import store
 from pgtally.ingest.events import (
     MAX_ERRORS,
+    Batch,
     Envelope,
     Event,
     decode_events,
@@ -41,8 +42,8 @@ RECEIPT = f"""
 MAX_EVENT_BYTES = 1_048_576
 
 
-class StoredEvent(msgspec.Struct, rename="camel"):
-    """The event as it is stored, and whether it was there already."""
+class AnyStoredEvent(msgspec.Struct, rename="camel"):
+    """An event as it is stored."""
 
     id: UUID
     type: str
@@ -50,7 +51,12 @@ class StoredEvent(msgspec.Struct, rename="camel"):
     actor_id: str | None
     session_id: str | None
     value: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["number", "null"]})]
-    data: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema=formats.ANY_OBJECT)]
+
+
+class StoredEvent(AnyStoredEvent, rename="camel"):
+    """The event as it is stored, and whether it was there already."""
+
     duplicate: bool = False
 
 
@@ -83,7 +89,7 @@ class StoredReceipt(msgspec.Struct, rename="camel"):
     accepted: int
     duplicates: int
     conflicts: int
-    response: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    response: Annotated[msgspec.Raw, Meta(extra_json_schema=formats.ANY_OBJECT)]
 
 
 def _options(request: Incoming, body: bytes) -> store.Options:
@@ -96,10 +102,12 @@ def _options(request: Incoming, body: bytes) -> store.Options:
     if "idempotency-key" in request.headers and not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
         raise Problem(400, "an Idempotency-Key has 1 to 200 visible ASCII characters")
     lenient = "handling=lenient" in preferences
+    representation = "return=representation" in preferences
     asked = f"{request.scope['path']} {lenient}\n".encode()
     return store.Options(
-        lenient, "tx=rollback" in preferences, key, hashlib.sha256(asked + body).digest()
-    )
+        lenient, "tx=rollback" in preferences, key, hashlib.sha256(asked + body).digest(),
+        representation,
+    )  # fmt: skip
 
 
 async def _charge(request: Incoming, body: bytes, events: int) -> None:
@@ -109,9 +117,28 @@ async def _charge(request: Incoming, body: bytes, events: int) -> None:
     await passage.charge("events", events)
 
 
+def _columns(batch: Batch, place: int) -> dict[str, Any]:
+    """A good event of a batch as the fields of an answer."""
+    return {
+        "id": batch.event_id[place],
+        "type": batch.event_type[place],
+        "occurred_at": batch.occurred_at[place],
+        "actor_id": batch.actor_id[place],
+        "session_id": batch.session_id[place],
+        "value": msgspec.Raw(formats.encode(batch.value[place])),
+        "data": msgspec.Raw(batch.data[place].obj),
+    }
+
+
+def _representation(batch: Batch) -> list[AnyStoredEvent]:
+    """All events of a batch, with the ids and times that they got."""
+    return [AnyStoredEvent(**_columns(batch, place)) for place in range(len(batch.index))]
+
+
 def _answered(response: Response[Any], options: store.Options, replayed: bool) -> Response[Any]:
     """The response with the headers that say which preferences were heeded."""
     applied = ["handling=lenient"] * options.lenient + ["tx=rollback"] * options.dry_run
+    applied += ["return=representation"] * options.representation
     if applied:
         response.headers["Preference-Applied"] = ", ".join(applied)
     if replayed:
@@ -150,16 +177,11 @@ async def create_event(
     batch = decode_events([body], utc_now())
     if batch.errors:
         errors = [FieldError(e.detail, pointer=e.pointer) for e in batch.errors]
-        raise Problem(400, "the event cannot be stored", errors)
-    stored = StoredEvent(
-        id=batch.event_id[0],
-        type=batch.event_type[0],
-        occurred_at=batch.occurred_at[0],
-        actor_id=batch.actor_id[0],
-        session_id=batch.session_id[0],
-        value=msgspec.Raw(formats.encode(batch.value[0])),
-        data=msgspec.Raw(batch.data[0].obj),
-    )
+        text = "the event cannot be stored"
+        if body.lstrip()[:1] == b"[" or errors[0].pointer == "/events":
+            text += "; many at once go to POST /events/bulk"
+        raise Problem(400, text, errors)
+    stored = StoredEvent(**_columns(batch, 0))
     replayed = False
     try:
         if options.idempotency_key or options.dry_run:
@@ -185,7 +207,13 @@ async def create_event(
     summary="Store up to 10,000 events",
 )
 async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
-    """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others."""
+    """All or nothing: 400 lists every bad event. `Prefer: handling=lenient` stores the others.
+
+    `Prefer: return=representation` asks for the array of the events, with their ids and times,
+    instead of the receipt, and gets it (`Preference-Applied` says so) where all are stored as they
+    were sent: not where some were rejected, conflict with others, or were stored by an earlier
+    request with the Idempotency-Key.
+    """
     caller = caller_of(request)
     body = await read_body(request)
     options = _options(request, body)
@@ -206,6 +234,12 @@ async def create_events(request: Incoming, db: Db) -> Response[Receipt]:
             outcome = await store.store_batch(db, caller.tenant, batch, options, rejected)
     except store.Refused as refused:
         raise _refusal(refused.errors, len(raws)) from refused
+    # Only where all is stored as it is here: a receipt tells what differs.
+    as_sent = outcome.accepted + outcome.duplicates == len(raws) and not outcome.conflicts
+    if options.representation and as_sent and not outcome.replayed:
+        events = await off_loop(len(body), _representation, batch)
+        return _answered(respond(events, 201), options, False)
+    options = msgspec.structs.replace(options, representation=False)
     left = msgspec.json.decode(outcome.response, type=store.Left)
     receipt = Receipt(
         outcome.accepted, outcome.duplicates, outcome.conflicts, left.rejected, left.errors

@@ -61,8 +61,8 @@ class RawEvent(msgspec.Struct, rename="camel"):
     received_at: datetime
     actor_id: str | None
     session_id: str | None
-    value: Any
-    data: Any
+    value: Annotated[Any, Meta(extra_json_schema={"type": ["number", "null"]})]
+    data: Annotated[Any, Meta(extra_json_schema=formats.ANY_OBJECT)]
 
 
 class Page(msgspec.Struct, omit_defaults=True):

@@ -155,13 +155,12 @@ _change = msgspec.json.Decoder(TenantChange)
 
 @post(
     "/tenants",
-    operation=Operation(
-            scope="admin", installation=True, rate_class="tenants", body=NewTenant, errors=(409,)
-        ),
+    operation=Operation(scope="admin", installation=True, rate_class="tenants", body=NewTenant),
     summary="Make a tenant and its first key",
-)  # fmt: skip
+)
 async def create_tenant(request: Incoming, db: Db) -> Response[Tenant]:
-    """The tenant's key has the scopes ingest, read and admin."""
+    """The tenant's key has the scopes ingest, read and admin. The name is a label: another tenant
+    may have it too."""
     tenant = await read_struct(request, _new_tenant)
     parameters = {**msgspec.structs.asdict(tenant), "by": caller_of(request).key_id}
     rows = await db.call(CREATE, parameters, repeatable=False)
@@ -174,7 +173,7 @@ async def create_tenant(request: Incoming, db: Db) -> Response[Tenant]:
     summary="All tenants",
 )
 async def list_tenants(request: Incoming, db: Db) -> Response[list[Tenant]]:
-    """In the order of their names."""
+    """In the order of their names; those of one name come on one page, even beyond `limit`."""
     query, _ = split_query(request, TenantsQuery)
     rows = await db.call(LIST, {"after": query.after, "limit": query.limit, "tenant": EVERY})
     return respond([Tenant(*row) for row in rows])
@@ -197,7 +196,7 @@ async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
     "/tenants/{tenant_id:uuid}",
     operation=Operation(
             scope="admin", installation=True, rate_class="tenants", body=TenantChange,
-            errors=(409, 410),
+            errors=(410,),
         ),
     summary="Change a tenant",
 )  # fmt: skip

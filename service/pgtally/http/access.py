@@ -65,7 +65,10 @@ class Access(ASGIMiddleware):
         if caller.tenant_deleted:
             raise Problem(410, "the tenant was deleted")
         if operation.scope not in caller.scopes:
-            raise Problem(403, f"this key lacks the scope {operation.scope}")
+            text = f"this key lacks the scope {operation.scope}"
+            if caller.tenant_id is None:
+                text += "; it is a key of the installation: use one of a tenant"
+            raise Problem(403, text)
         if operation.installation and caller.tenant_id is not None:
             raise Problem(403, "this endpoint needs a key of the installation")
         passage.spend = partial(self._rate_limit.spend, caller)

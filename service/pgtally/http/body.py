@@ -9,7 +9,8 @@ import msgspec
 from litestar import Request
 
 from pgtally.formats import JSON, NDJSON, all_text
-from pgtally.problems import FieldError, Problem, of_decode_error
+from pgtally.problems import FieldError, Problem
+from pgtally.wording import decode_error
 
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
 OFF_LOOP_BYTES = 262_144
@@ -58,7 +59,9 @@ async def read_struct(
     try:
         decoded = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(400, "the body is not valid", [of_decode_error(error)]) from error
+        raise Problem(
+            400, "the body is not valid", [decode_error(error, decoder.type, True)]
+        ) from error
     if b"\\u0000" in body and "\0" in all_text(msgspec.to_builtins(decoded)):
         raise Problem(400, "the body is not valid", [FieldError("holds a NUL character")])
     return decoded

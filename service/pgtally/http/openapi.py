@@ -57,7 +57,7 @@ ERRORS = {
     403: "The key lacks the scope.",
     404: "There is none.",
     408: "The body did not arrive in time.",
-    409: "The name is taken.",
+    409: "It conflicts with what is there.",
     410: "The tenant was deleted.",
     413: "The body is too large.",
     414: "The query is too long.",
@@ -114,8 +114,10 @@ REQUEST_HEADERS = [
         "in": "header",
         "required": False,
         "description": "`handling=lenient` stores the good events of a batch and keeps the others; "
-        "`tx=rollback` is a dry run.",
-        "schema": {"type": "string", "enum": ["handling=lenient", "tx=rollback"]},
+        "`tx=rollback` is a dry run; `return=representation` answers a batch with the array of its "
+        "events, where all are stored as sent, instead of a receipt. Several go with commas.",
+        "schema": {"type": "string"},
+        "example": "handling=lenient",
     },
 ]
 # Run as requests by a test.
@@ -170,7 +172,7 @@ def _named(names: Iterable[str]) -> dict[str, Any]:
 
 def _schemas(structs: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     references, components = msgspec.json.schema_components(structs, ref_template=REF)
-    return list(references), components
+    return [_as_sent(one) for one in references], _as_sent(components)
 
 
 def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
@@ -196,10 +198,10 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
                 "name": "data",
                 "in": "query",
                 "required": False,
-                "description": "Filters: `data.<key>=<value>`; the value may begin with one of "
-                "`> >= < <= != ^=` (^= means begins with). Repeated, it means one of these. A dot "
-                "in the key goes down a level.",
-                "style": "form",
+                "description": "Filters on properties: `data[<key>]=<value>`, or, the same, "
+                "`data.<key>=<value>`; the value may begin with one of `> >= < <= != ^=` (^=: "
+                "begins with). Repeated, it means one of these. A dot in a key goes down a level.",
+                "style": "deepObject",
                 "explode": True,
                 "schema": {"type": "object", "additionalProperties": {"type": "string"}},
             }
@@ -207,15 +209,24 @@ def _parameters(struct: type[msgspec.Struct]) -> list[dict[str, Any]]:
     return parameters
 
 
-def _decimals_are_numbers(schema: Any) -> Any:
-    """msgspec describes a Decimal as a text; our encoder writes it as a number."""
+def _as_sent(schema: Any) -> Any:
+    """The schema as generators of clients need it. A Decimal is a number: our encoder writes it so.
+    What has a default may be left out, and an answer may lack it, but generators for TypeScript
+    take a default for a promise that it is there; so it becomes a part of the description."""
     if isinstance(schema, list):
-        return [_decimals_are_numbers(inner) for inner in schema]
+        return [_as_sent(inner) for inner in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("format") == "decimal":
         return {"type": "number"}
-    return {name: _decimals_are_numbers(inner) for name, inner in schema.items()}
+    sent = {name: _as_sent(inner) for name, inner in schema.items() if name != "default"}
+    if sent.get("type") == "array":
+        # A list of anything: to be said, or generators drop the whole schema.
+        sent.setdefault("items", {})
+    if schema.get("default") not in (None, "", 0, False, [], {}):
+        sent["description"] = f"{schema.get('description', '')} If absent: {schema['default']}."
+        sent["description"] = sent["description"].strip()
+    return sent
 
 
 def _success(
@@ -236,11 +247,12 @@ def _success(
     returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
     if returned and returned[0] is not Any:
         (schema,), defined = _schemas([returned[0]])
-        schemas.update(_decimals_are_numbers(defined))
-        success["content"] = {JSON: {"schema": _decimals_are_numbers(schema)}}
+        schemas.update(defined)
+        success["content"] = {JSON: {"schema": schema}}
         if declared.pages or declared.list:
-            for media_type in (CSV, NDJSON):
-                success["content"][media_type] = {"schema": {"type": "string"}}
+            # Named, but not as content: clients would be generated for a union of all three.
+            success["description"] += f" As {CSV} or {NDJSON}, if Accept asks for it."
+            success["x-also"] = [CSV, NDJSON]
     for other, description in declared.also.items():
         more = _named(RETRY) if other == 503 else {}
         operation["responses"][str(other)] = {
@@ -272,7 +284,7 @@ def _operation(
         operation["parameters"] = in_path + _parameters(struct)
     if struct := declared.body:
         (reference,), defined = _schemas([struct])
-        schemas.update(_decimals_are_numbers(defined))
+        schemas.update(defined)
         content: dict[str, Any] = {"schema": reference}
         if operation["operationId"] in BODY_EXAMPLES:
             content["example"] = BODY_EXAMPLES[operation["operationId"]]
@@ -309,6 +321,8 @@ def document(app: Litestar) -> dict[str, Any]:
             for method in handler.http_methods:
                 if method.lower() in operations:
                     _operation(operations[method.lower()], handler, schemas, problem)
+    # The name that SQL has for a place is replaced before an error is sent.
+    del schemas["FieldError"]["properties"]["argument"]
     components["schemas"] = schemas
     components["headers"] = HEADERS
     generated["paths"] = dict(sorted(generated["paths"].items()))

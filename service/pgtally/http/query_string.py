@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from pgtally.http.passage import caller_of
 from pgtally.problems import FieldError, Problem
+from pgtally.wording import fields, reworded, unknown
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 From = Annotated[
@@ -28,6 +29,8 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 TIMES = ("from", "to", "since", "periodStart")
 _operator = re.compile(r"(>=|<=|!=|\^=|>|<)?(.*)", re.DOTALL)
+# data.<key> and data[<key>], perhaps with the beginning of an operator.
+_filter = re.compile(r"data(?:\[(.*)\]|\.(.*?))([<>!^]?)", re.DOTALL)
 _lost_plus = re.compile(r" (\d\d:\d\d)$")
 
 
@@ -44,9 +47,14 @@ class EventQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
     """Which events. `data.<key>=<value>` filters on a property as well; repeated, it means one of
     these values."""
 
-    types: Annotated[list[Text], Meta(max_length=100, description="Only these types.")] = (
-        msgspec.field(default_factory=list, name="type")
-    )
+    types: Annotated[
+        list[Text],
+        Meta(
+            max_length=100,
+            description="Only these types; repeat it for several: `type=a&type=b`. One that no "
+            "event has counts 0.",
+        ),
+    ] = msgspec.field(default_factory=list, name="type")
 
 
 def takes_filters(shape: type[msgspec.Struct]) -> bool:
@@ -69,7 +77,7 @@ def split_query(
     request: Request[Any, Any, Any], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, Any]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    known = fields(shape)
     lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
     values: dict[str, Any] = {}
     filters: list[dict[str, Any]] = []
@@ -77,14 +85,19 @@ def split_query(
     for name, text in request.query_params.multi_items():
         if "\0" in name or "\0" in text:
             errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
-        elif name.startswith("data.") and takes_filters(shape):
-            # `data.k>=1` parses as the name `data.k>` and the value `1`.
-            key, suffix = re.fullmatch(r"(.*?)([<>!^]?)", name.removeprefix("data."), re.S).groups()  # type: ignore[union-attr]
+        elif takes_filters(shape) and (filtered := _filter.fullmatch(name)):
+            key, suffix = filtered[1] or filtered[2] or "", filtered[3]
             operator, value = _operator.fullmatch(text).groups()  # type: ignore[union-attr]
             if suffix:
+                # `data.k>=1` parses as the name `data.k>` and the value `1`.
                 operator, value = suffix + "=", text
             if not key:
-                errors.append(FieldError("names no key", parameter=name))
+                errors.append(FieldError("names no key; write data.plan=pro", parameter=name))
+            elif not text and re.search("[<>]", key):
+                detail = (
+                    "has no value; write data.key=>5 or data.key>=5, with > as %3E and < as %3C"
+                )
+                errors.append(FieldError(detail, parameter=name))
             operator = operator or "="
             # Repeated, = means one of these.
             same = [f for f in filters if (f["key"], f["op"]) == (key, "=") and operator == "="]
@@ -95,12 +108,17 @@ def split_query(
                     {"key": key, "op": operator, "value": [value] if operator == "=" else value}
                 )
         elif name not in known:
-            allowed = ", ".join(known) + (", data.<key>" if takes_filters(shape) else "")
-            errors.append(FieldError(f"unknown parameter; known are {allowed}", parameter=name))
+            # The first only: to compare names takes time.
+            detail = unknown("parameter", known, "" if errors else name)
+            if takes_filters(shape):
+                detail += ", and for a property data.<key>, as in data.plan=pro"
+            errors.append(FieldError(detail, parameter=name))
         elif name in lists:
             values.setdefault(name, []).append(text)
         elif name in values:
-            errors.append(FieldError("given more than once", parameter=name))
+            errors.append(
+                FieldError("given more than once; only lists are repeated", parameter=name)
+            )
         else:
             # An offset's plus sign that was not escaped arrives as a space.
             values[name] = _lost_plus.sub(r"+\1", text) if name in TIMES else text
@@ -108,8 +126,8 @@ def split_query(
         try:
             values[name] = msgspec.convert(value, known[name], strict=False)
         except msgspec.ValidationError as error:
-            detail = str(error)[:1].lower() + str(error)[1:]
-            errors.append(FieldError(detail.replace("`", ""), parameter=name))
+            message = str(error).partition(" - at ")[0]
+            errors.append(FieldError(reworded(message, known[name]), parameter=name))
     if errors:
         raise Problem(400, "the query is not valid", errors)
     return msgspec.convert(values, shape), filters
@@ -125,5 +143,7 @@ def read_cursor(
         at, _, event_id = text.partition("_")
         return msgspec.convert(at.replace(" ", "+"), datetime, strict=False), UUID(event_id)
     except (ValueError, msgspec.ValidationError):
-        error = FieldError("is not the `next` of a page", parameter=parameter)
+        error = FieldError(
+            "is not the `next` of a page; leave it out for the first page", parameter=parameter
+        )
         raise Problem(400, "the query is not valid", [error]) from None

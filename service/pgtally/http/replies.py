@@ -1,5 +1,6 @@
 """Responses: JSON, lists also as CSV or NDJSON, pages with a link to the next, problems."""
 
+import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -93,7 +94,11 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         problem = of_database_error(error)
     elif isinstance(error, HTTPException):
         headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-        text = {404: "no such resource", 405: "method not allowed"}.get(error.status_code)
+        methods = {m for m in re.findall(r"\w+", "".join(headers.values())) if m != "OPTIONS"}
+        text = {
+            404: "no such resource; GET /schema tells which there are",
+            405: f"method not allowed; use {', '.join(sorted(methods))}",
+        }.get(error.status_code)
         detail = text or error.detail or HTTPStatus(error.status_code).phrase
         problem = Problem(error.status_code, detail, headers=headers)
     else:

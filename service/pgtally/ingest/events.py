@@ -11,14 +11,19 @@ import msgspec
 from msgspec import Meta
 from psycopg.types.json import Jsonb
 
-from pgtally.formats import keep
+from pgtally.formats import ANY_OBJECT, keep
 from pgtally.ingest.uuid7 import uuid7, uuid7_time
-from pgtally.problems import FieldError, Problem, of_decode_error
+from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import EVENT_COLUMNS
+from pgtally.wording import decode_error
 
 MAX_EVENTS = 10_000
 MAX_ERRORS = 1_000
 MAX_DATA_BYTES = 65_536
+BULK_FORMS = (
+    'the body is not valid; send {"events": [...]}, or an array of events, or, with Content-Type '
+    "application/x-ndjson, an event a line. A single event goes to POST /events"
+)
 MAX_DATA_DEPTH = 32
 MAX_VALUE = Decimal("1e30")
 
@@ -53,7 +58,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         msgspec.Raw,
         Meta(
             description="Anything else: an object of at most 64 KB and 32 levels.",
-            extra_json_schema={"type": "object"},
+            extra_json_schema=ANY_OBJECT,
         ),
     ] = msgspec.field(default_factory=lambda: EMPTY)
 
@@ -61,9 +66,8 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /events/bulk."""
 
-    events: Annotated[
-        list[msgspec.Raw],
-        Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}}),
+    events: list[
+        Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Event"})]
     ]
 
 
@@ -149,7 +153,7 @@ def _depth(bare: bytes) -> int:
 def data_problem(raw: bytes, max_bytes: int = MAX_DATA_BYTES) -> str | None:
     """What is wrong with a JSON text that should become `data`; None if nothing is."""
     if raw[:1] != b"{":
-        return "expected `object`"
+        return "expected an object"
     if len(raw) > max_bytes:
         return f"longer than {max_bytes:,} bytes"
     suspicious = _suspicious.search(raw)
@@ -203,7 +207,7 @@ def decode_events(
         try:
             event = decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
-            batch.errors.append(of_decode_error(error))
+            batch.errors.append(decode_error(error, decoder.type))
             batch.errors[-1].index = index
             continue
         except UnicodeDecodeError:
@@ -258,7 +262,7 @@ def split_bulk(body: bytes, by_line: bool) -> list[msgspec.Raw] | list[bytes]:
             else:
                 raws = _envelope.decode(body).events
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Problem(400, "the body is not valid", [of_decode_error(error)]) from error
+            raise Problem(400, BULK_FORMS, [decode_error(error, Envelope)]) from error
     if not 1 <= len(raws) <= MAX_EVENTS:
         raise Problem(400, f"a batch has 1 to {MAX_EVENTS:,} events, not {len(raws):,}")
     return raws

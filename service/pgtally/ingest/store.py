@@ -76,6 +76,8 @@ class Options(msgspec.Struct, frozen=True):
     dry_run: bool = False
     idempotency_key: str = ""
     fingerprint: bytes = b""
+    # The events instead of a receipt; a single event is answered so anyway.
+    representation: bool = False
 
 
 class Outcome(msgspec.Struct):

@@ -1,5 +1,5 @@
 -- Makes a tenant and its first key, which is shown this once, so that neither is made without the
--- other. The key has all scopes.
+-- other. The key has all scopes. The name is a label: another tenant may have it too.
 create function api.tenant_create(
   p_name text,
   p_time_zone text default 'UTC',
@@ -40,14 +40,6 @@ begin
   from api.tenant_list(p_tenant => v_id) as l
   cross join tally.key_make(v_id, 'default', tally.scopes(), p_by => p_by) as k;
 exception
-  when unique_violation then
-    raise exception using
-      errcode = 'TY409', column = 'p_name', message = case
-        when exists (
-          select from tally.tenants as t where t.name = p_name and t.deleted_at is not null)
-        then 'a tenant with this name is being deleted; try again when that is done'
-        else 'a tenant with this name exists'
-      end;
   when check_violation then
     raise exception using
       errcode = 'TY400', column = 'p_quarter_hour_retention_days',
@@ -58,4 +50,4 @@ alter function api.tenant_create owner to tally_owner;
 revoke all on function api.tenant_create from public;
 grant execute on function api.tenant_create to tally_service;
 comment on function api.tenant_create is
-  'Makes a tenant and its first key, shown this once, and returns both. Retention NULL keeps for ever. TY400 for bad arguments, TY409 if the name is taken.';
+  'Makes a tenant and its first key, shown this once, and returns both. Retention NULL keeps for ever. TY400 for bad arguments.';

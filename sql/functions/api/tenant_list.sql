@@ -1,5 +1,6 @@
--- Tenants in the order of their names, up to p_limit after a given name, or one by its id. A deleted
--- one is not among them: tally.tenant_deletion_list.
+-- Tenants in the order of their names, up to p_limit after a given name, or one by its id. Those of the
+-- same name come together, even beyond p_limit, so that the next page misses none. A deleted one is
+-- not among them: tally.tenant_deletion_list.
 create function api.tenant_list(
   p_after text default '', p_limit integer default 1000,
   p_tenant uuid default '00000000-0000-0000-0000-000000000000'
@@ -26,11 +27,11 @@ begin
     and t.deleted_at is null
     and (p_tenant = '00000000-0000-0000-0000-000000000000' or t.tenant_id = p_tenant)
   order by t.name
-  limit p_limit;
+  fetch first p_limit rows with ties;
 end
 $$;
 alter function api.tenant_list owner to tally_owner;
 revoke all on function api.tenant_list from public;
 grant execute on function api.tenant_list to tally_service;
 comment on function api.tenant_list is
-  'Up to p_limit tenants by name after p_after, or the one with id p_tenant: TY404, TY410 if it was deleted. For the installation''s admin.';
+  'Up to p_limit tenants by name after p_after, and those that share the last name, or the one with id p_tenant: TY404, TY410 if it was deleted. For the installation''s admin.';

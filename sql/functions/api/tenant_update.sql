@@ -46,8 +46,6 @@ begin
       'rate_limits_per_minute', nullif(p_rate_limits_per_minute, 'null'))));
   return query select * from api.tenant_list(p_tenant => p_tenant);
 exception
-  when unique_violation then
-    raise exception using errcode = 'TY409', column = 'p_name', message = 'a tenant with this name exists';
   when check_violation then
     raise exception using
       errcode = 'TY400', column = 'p_event_retention_days',
@@ -58,4 +56,4 @@ alter function api.tenant_update owner to tally_owner;
 revoke all on function api.tenant_update from public;
 grant execute on function api.tenant_update to tally_service;
 comment on function api.tenant_update is
-  'Changes name, retention or rate limits of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY409, TY410, TY400.';
+  'Changes name, retention or rate limits of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY410, TY400.';
