@@ -11,9 +11,18 @@ with live as (
   select
     d.tenant_id, p.period_type::"char",
     tally.period_start(d.quarter_hour, p.period_type, t.time_zone, t.week_start), d.event_type,
-    d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
-    tally.hashes_hll(d.actor_hashes), null::timestamptz as final_at, null::integer as revision
-  from tally.summary_deltas as d
+    d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max, d.actors,
+    null::timestamptz as final_at, null::integer as revision
+  from (
+    -- A period and a sketch for each quarter hour, not for each delta.
+    select
+      w.tenant_id, w.quarter_hour, w.event_type, sum(w.event_count)::bigint as event_count,
+      sum(w.value_count)::bigint as value_count, sum(w.value_sum) as value_sum,
+      min(w.value_min) as value_min, max(w.value_max) as value_max,
+      tally.hashes_hll(string_agg(w.actor_hashes, '')) as actors
+    from tally.summary_deltas as w
+    group by w.tenant_id, w.quarter_hour, w.event_type
+  ) as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
   cross join (values ('quarter_hour'), ('day'), ('week'), ('month')) as p (period_type)
 )

@@ -65,7 +65,7 @@ FUNCTIONS = {
     ("tally", "tally_tenant", "tally_bi tally_owner"): "meter_versions",
     ("tally", "tally_owner", "tally_tenant"): """
         actor_hash check_dimension check_events check_limit check_partition_version check_query check_read_committed
-        check_time_zone count_conflicts data_error earliest_time event_columns event_errors
+        check_time_zone count_conflicts data_error earliest_time edge_totals event_columns event_errors
         dimension event_stored event_totals filter_path finalized_to group_key group_measure
         group_text group_totals group_values ingest_lock is_no_number is_plain is_uuid json_literal
         keep_time check_meter_range
@@ -73,9 +73,11 @@ FUNCTIONS = {
         property_events property_measures property_path question question_range question_source
         ranked_totals raw_groups short_text
         knows_time_zone measure replay_errors text_error value_error
-        measures parse_date parse_instant partition_version partition_version_seen
-        period_type_name query_zone raise_invalid range_date range_end range_parts range_previous
-        range_total raw_totals reject_events summary_extent summary_range summary_totals
+        measures parse_date parse_instant partition_version partition_version_seen period_rows
+        period_type_name query_zone raise_invalid range_date range_end range_parts
+        range_previous range_rows
+        range_total raw_totals reject_events summary_extent summary_range
+       
         tenant_read tenant_set_current tenant_write time_error timeline timeline_buckets uuid7
         uuid7_time
     """,

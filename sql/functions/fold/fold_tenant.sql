@@ -30,7 +30,7 @@ begin
       p_tenant, 'quarter_hour'::"char", 'event_type'::"char", t.quarter_hour, t.event_type,
       sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum), min(t.value_min),
       max(t.value_max), tally.hashes_hll(string_agg(t.actor_hashes, '')), 1, now(),
-      null::timestamptz
+      null::timestamptz, null::bigint
     from taken as t
     group by t.quarter_hour, t.event_type
   )
