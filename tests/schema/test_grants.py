@@ -74,10 +74,8 @@ FUNCTIONS = {
         ranked_totals raw_groups short_text
         knows_time_zone measure replay_errors text_error value_error
         measures parse_date parse_instant partition_version partition_version_seen period_rows
-        period_type_name query_zone raise_invalid range_date range_end range_parts
-        range_previous range_rows
-        range_total raw_totals reject_events summary_extent summary_range
-       
+        period_type_name query_zone raise_invalid range_date range_end range_parts range_previous
+        range_rows range_total raw_totals reject_events summary_extent summary_range
         tenant_read tenant_set_current tenant_write time_error timeline timeline_buckets uuid7
         uuid7_time
     """,
