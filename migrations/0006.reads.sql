@@ -1,6 +1,6 @@
 -- depends: 0004.ingest
 -- Reads: final summaries know how many actors they count; waiting deltas are put together before their
--- periods and sketches are made.
+-- periods and sketches are made; a single hash becomes a sketch without a query.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
 set local role tally_owner;
@@ -12,6 +12,22 @@ alter table tally.summaries
   add constraint summaries_unique_actors_check check (
     final_at is null or unique_actors is null
     or unique_actors = coalesce(round(public.hll_cardinality(actors)), 0)) not valid;
+
+-- Most deltas of single events have one actor: without a query, which takes 6 us.
+create or replace function tally.hashes_hll(p_hashes bytea) returns public.hll
+language plpgsql immutable strict parallel safe
+as $$
+begin
+  if length(p_hashes) = 8 then
+    return public.hll_add(
+      public.hll_empty(14, 5), ('x' || encode(p_hashes, 'hex'))::bit(64)::bigint::public.hll_hashval);
+  end if;
+  return (
+    select public.hll_add_agg(
+      ('x' || encode(substr(p_hashes, i * 8 + 1, 8), 'hex'))::bit(64)::bigint::public.hll_hashval, 14, 5)
+    from generate_series(0, length(p_hashes) / 8 - 1) as i);
+end
+$$;
 
 create or replace view tally.live_summaries with (security_invoker) as
 with live as (

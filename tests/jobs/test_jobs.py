@@ -82,6 +82,18 @@ def test_a_day_becomes_final_when_it_has_ended_and_only_then(db, new_tenant):
     assert one(db, "call tally.finalize('day')") == (0, 0, 0, 0)
 
 
+def test_finalize_waits_for_no_tenant_that_is_finalized(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=1), "a")])
+    assert one(db, "call tally.finalize('day')")[0] == 1
+    with psycopg.connect(dsn) as other:
+        other.execute("select tally.tenant_lock(%s)", (tenant,))
+        assert one(db, "call tally.finalize('day')") == (0, 0, 0, 0)
+        assert one(db, "call tally.fold()") == (0, 0, 0)
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=2), "a")])
+    assert one(db, "call tally.finalize('day')")[0] == 1
+
+
 def test_a_final_nothing_is_told_from_a_day_not_yet_finalized(db, new_tenant):
     tenant = new_tenant()
     yesterday = (NOW - DAY).date()
