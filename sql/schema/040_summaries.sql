@@ -46,6 +46,7 @@ create table tally.summaries (
   final_at timestamptz,
   local_start timestamp not null,
   period_on date generated always as (local_start::date) stored,
+  unique_actors bigint,
   primary key (tenant_id, period_type, kind, period_start, event_type)
 ) with (fillfactor = 80);
 comment on table tally.summaries is
@@ -65,6 +66,12 @@ create index summaries_local_start on tally.summaries (tenant_id, local_start)
   where period_type = 'q';
 create index summaries_period_on on tally.summaries (tenant_id, period_type, period_on)
   where kind = 'e';
+comment on column tally.summaries.unique_actors is 'What the sketch of a final row amounts to, so that nobody has to read it: a sketch of thousands of actors takes 10 kB and 0.1 ms. Holds while the row is final; fold and rebuild leave it behind.';
+-- Not valid, so that restoring a dump, on a server whose hll may round otherwise, need not compute all.
+alter table tally.summaries
+  add constraint summaries_unique_actors_check check (
+    final_at is null or unique_actors is null
+    or unique_actors = coalesce(round(public.hll_cardinality(actors)), 0)) not valid;
 create index summaries_open on tally.summaries (tenant_id, period_type, period_start)
   where final_at is null and period_type <> 'q';
 create index summaries_revised on tally.summaries (tenant_id, updated_at) where revision > 1;
@@ -76,12 +83,20 @@ create policy own_tenant on tally.summaries
 grant select on tally.summaries to tally_tenant;
 grant select on tally.summaries to tally_bi;
 
+-- Most deltas of single events have one actor: without a query, which takes 6 us.
 create function tally.hashes_hll(p_hashes bytea) returns public.hll
-language sql immutable parallel safe
+language plpgsql immutable strict parallel safe
 as $$
-  select public.hll_add_agg(
-    ('x' || encode(substr(p_hashes, i * 8 + 1, 8), 'hex'))::bit(64)::bigint::public.hll_hashval, 14, 5)
-  from generate_series(0, length(p_hashes) / 8 - 1) as i
+begin
+  if length(p_hashes) = 8 then
+    return public.hll_add(
+      public.hll_empty(14, 5), ('x' || encode(p_hashes, 'hex'))::bit(64)::bigint::public.hll_hashval);
+  end if;
+  return (
+    select public.hll_add_agg(
+      ('x' || encode(substr(p_hashes, i * 8 + 1, 8), 'hex'))::bit(64)::bigint::public.hll_hashval, 14, 5)
+    from generate_series(0, length(p_hashes) / 8 - 1) as i);
+end
 $$;
 comment on function tally.hashes_hll(bytea) is 'The hll sketch of packed actor hashes; NULL for NULL.';
 revoke all on function tally.hashes_hll(bytea) from public;

@@ -13,10 +13,19 @@ with live as (
   select
     d.tenant_id, p.period_type::"char", b.period_start,
     tally.local_date(b.period_start, t.time_zone), d.event_type,
-    d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max,
-    tally.hashes_hll(d.actor_hashes), null::timestamptz as final_at, null::integer as revision,
+    d.event_count, d.value_count, d.value_sum, d.value_min, d.value_max, d.actors,
+    null::timestamptz as final_at, null::integer as revision,
     tally.local_time(b.period_start, t.time_zone)
-  from tally.summary_deltas as d
+  from (
+    -- A period and a sketch for each quarter hour, not for each delta.
+    select
+      w.tenant_id, w.quarter_hour, w.event_type, sum(w.event_count)::bigint as event_count,
+      sum(w.value_count)::bigint as value_count, sum(w.value_sum) as value_sum,
+      min(w.value_min) as value_min, max(w.value_max) as value_max,
+      tally.hashes_hll(string_agg(w.actor_hashes, '')) as actors
+    from tally.summary_deltas as w
+    group by w.tenant_id, w.quarter_hour, w.event_type
+  ) as d
   join tally.tenants as t on t.tenant_id = d.tenant_id
   cross join (values ('quarter_hour'), ('day'), ('week'), ('month')) as p (period_type)
   cross join lateral tally.period_start(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests import calls
-from tests.brute_force import buckets
+from tests.brute_force import buckets, local_day
 
 CHANGES = [
     ("Australia/Lord_Howe", datetime(2024, 4, 6, 15, tzinfo=UTC)),
@@ -32,6 +32,7 @@ def test_a_timeline_has_the_hours_that_touch_its_range_wherever_that_begins(
         for beside in (-1, 0, 1):
             start = first + n * quarter + timedelta(microseconds=beside)
             end = start + timedelta(hours=2, minutes=10)
-            starts, boundaries = calls.one(postgresql, BUCKETS, start, end, zone)
+            starts, days, boundaries = calls.one(postgresql, BUCKETS, start, end, zone)
             assert starts == buckets(start, end, "hour", zone, 1), start
+            assert days == [local_day(at, zone) for at in starts]
             assert boundaries == [start, *starts[1:], end]

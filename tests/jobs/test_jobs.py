@@ -1,5 +1,7 @@
 """fold, finalize, rebuild, maintain: what they say, and that they may be run again."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -38,6 +40,32 @@ def test_fold_says_what_it_did_and_finds_nothing_the_second_time(db, new_tenant)
     ]  # fmt: skip
 
 
+def test_fold_goes_on_with_a_busy_tenant_and_leaves_the_others_to_the_next_minute(
+    db, dsn, new_tenant
+):
+    busy, quiet = new_tenant(), new_tenant()
+    insert = """
+      insert into tally.summary_deltas (tenant_id, quarter_hour, event_type, event_count, value_count)
+      select %s, date_bin('15 minutes', now(), 'epoch'), 'a', 1, 0 from generate_series(1, %s)
+    """
+    waiting = "select tenant_id, count(*) from tally.summary_deltas group by 1 order by 2"
+    db.execute(insert, (busy, 1))
+    with psycopg.connect(dsn, autocommit=True) as other, ThreadPoolExecutor() as pool:
+        running = pool.submit(one, other, "call tally.fold('3 s')")
+        while db.execute(waiting).fetchall():
+            time.sleep(0.01)
+        db.execute(insert, (busy, 2000))
+        db.execute(insert, (quiet, 1999))
+        assert running.result() == (2001, 1, 0)
+    assert db.execute(waiting).fetchall() == [(quiet, 1999)]
+    last = "select status, tenant_count, row_count from tally.job_runs order by job_run_id desc"
+    assert one(db, last) == ("done", 1, 2001)
+
+
+def test_fold_ends_at_once_where_nothing_waits(db):
+    assert one(db, "call tally.fold('1 hour')") == (0, 0, 0)
+
+
 def test_a_day_becomes_final_when_it_has_ended_and_only_then(db, new_tenant):
     tenant = new_tenant("Pacific/Auckland")
     (today,) = one(db, "select tally.local_date(now(), 'Pacific/Auckland')")
@@ -52,6 +80,18 @@ def test_a_day_becomes_final_when_it_has_ended_and_only_then(db, new_tenant):
     assert summary(db, tenant, today - DAY) == (1, True, 1)
     assert summary(db, tenant, today) == (1, False, 1)
     assert one(db, "call tally.finalize('day')") == (0, 0, 0, 0)
+
+
+def test_finalize_waits_for_no_tenant_that_is_finalized(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=1), "a")])
+    assert one(db, "call tally.finalize('day')")[0] == 1
+    with psycopg.connect(dsn) as other:
+        other.execute("select tally.tenant_lock(%s)", (tenant,))
+        assert one(db, "call tally.finalize('day')") == (0, 0, 0, 0)
+        assert one(db, "call tally.fold()") == (0, 0, 0)
+    ingest(db, tenant, [Event(NOW - 3 * DAY, UUID(int=2), "a")])
+    assert one(db, "call tally.finalize('day')")[0] == 1
 
 
 def test_a_final_nothing_is_told_from_a_day_not_yet_finalized(db, new_tenant):

@@ -146,7 +146,7 @@ def test_jobs_are_scheduled_where_pg_cron_runs():
             ).fetchall()
         )
     assert jobs == {
-        "call tally.fold()": "* * * * *",
+        "call tally.fold('50 s')": "* * * * *",
         "call tally.fill()": "* * * * *",
         "call tally.finalize('day')": "0 1 * * *",
         "call tally.finalize('week')": "0 1 * * 5",

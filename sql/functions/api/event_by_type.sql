@@ -21,23 +21,20 @@ declare
   v_zone text := tally.query_zone(v_tenant, p_time_zone);
   v_asked_from timestamptz := tally.range_end(p_from, v_zone, 'p_from');
   v_asked_to timestamptz := tally.range_end(p_to, v_zone, 'p_to');
-  v_from timestamptz;
-  v_to timestamptz;
+  v_range record := tally.check_query(v_tenant, v_asked_from, v_asked_to, p_measure);
+  v_from timestamptz := v_range.resolved_from;
+  v_to timestamptz := v_range.resolved_to;
 begin
-  select * into v_from, v_to from tally.check_query(v_tenant, v_asked_from, v_asked_to, p_measure);
   return query
   select
     t.event_type,
-    tally.measure(
-      p_measure, sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum),
-      min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors)) as total,
+    t.total,
     case when v_from <> v_asked_from then v_from end,
     case when isfinite(v_to) and v_to <> v_asked_to then v_to end
   from tally.event_totals(
     v_tenant, array[v_from, v_to], 'month', p_types, true, p_measure,
     p_filters, p_actor) as t
-  group by t.event_type
-  order by total desc nulls last, t.event_type
+  order by t.total desc nulls last, t.event_type
   limit 1000;
 end
 $$;

@@ -24,15 +24,20 @@ declare
   v_zone text := tally.query_zone(v_tenant, p_time_zone);
   v_from timestamptz := tally.range_end(p_from, v_zone, 'p_from');
   v_to timestamptz := tally.range_end(p_to, v_zone, 'p_to');
+  v_now record;
+  v_before record;
 begin
-  select r.total, r.resolved_from, r.resolved_to into total, resolved_from, resolved_to
-  from tally.range_total(v_tenant, v_from, v_to, p_types, p_measure, p_filters, p_actor) as r;
+  v_now := tally.range_total(v_tenant, v_from, v_to, p_types, p_measure, p_filters, p_actor);
+  total := v_now.total;
+  resolved_from := v_now.resolved_from;
+  resolved_to := v_now.resolved_to;
   if p_compare then
-    select p.previous_from, p.previous_to, r.total
-    into previous_from, previous_to, previous_total
-    from tally.range_previous(v_from, v_to, v_zone) as p
-    cross join lateral tally.range_total(
-      v_tenant, p.previous_from, p.previous_to, p_types, p_measure, p_filters, p_actor) as r;
+    v_before := tally.range_previous(v_from, v_to, v_zone);
+    previous_from := v_before.previous_from;
+    previous_to := v_before.previous_to;
+    v_before := tally.range_total(
+      v_tenant, previous_from, previous_to, p_types, p_measure, p_filters, p_actor);
+    previous_total := v_before.total;
   end if;
   return next;
 end

@@ -32,7 +32,7 @@ begin
   if not p_compare then
     return query
     select
-      t.bucket_start, tally.local_date(t.bucket_start, v_zone), t.event_type, t.total,
+      t.bucket_start, t.bucket_on, t.event_type, t.total,
       t.resolved_from, t.resolved_to, null::timestamptz, null::date, null::numeric
     from tally.timeline(
       v_tenant, v_zone, p_interval, v_from, v_to, p_types, p_measure, p_filters, p_actor, p_by_type
@@ -53,9 +53,11 @@ begin
       p_actor, p_by_type) as t
   ),
   buckets as (
-    select n.bucket, n.bucket_start, min(n.resolved_from) as resolved_from, min(n.resolved_to) as resolved_to
+    select
+      n.bucket, n.bucket_start, n.bucket_on, min(n.resolved_from) as resolved_from,
+      min(n.resolved_to) as resolved_to
     from now as n
-    group by n.bucket, n.bucket_start
+    group by n.bucket, n.bucket_start, n.bucket_on
   ),
   series as (
     select n.event_type from now as n
@@ -63,17 +65,18 @@ begin
     select b.event_type from before as b
   )
   select
-    b.bucket_start, tally.local_date(b.bucket_start, v_zone), s.event_type,
+    b.bucket_start, b.bucket_on, s.event_type,
     -- A type that only one of the ranges has.
     coalesce(n.total, tally.measure(p_measure, 0, 0, null, null, null, null)),
     b.resolved_from, b.resolved_to,
-    o.bucket_start, tally.local_date(o.bucket_start, v_zone),
+    o.bucket_start, o.bucket_on,
     case when o.bucket is not null
       then coalesce(p.total, tally.measure(p_measure, 0, 0, null, null, null, null)) end
   from buckets as b
   cross join series as s
   left join now as n on n.bucket = b.bucket and n.event_type is not distinct from s.event_type
-  left join (select distinct before.bucket, before.bucket_start from before) as o on o.bucket = b.bucket
+  left join (select distinct before.bucket, before.bucket_start, before.bucket_on from before) as o
+    on o.bucket = b.bucket
   left join before as p on p.bucket = b.bucket and p.event_type is not distinct from s.event_type
   order by b.bucket, s.event_type;
 end

@@ -19,7 +19,10 @@ returns table (
 )
 language plpgsql stable strict security definer
 set search_path = ''
-set plan_cache_mode = force_custom_plan
+-- As in tally.event_totals.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set max_parallel_workers_per_gather = 0
 as $$
 declare
   v_tenant tally.tenant_context := tally.tenant_set_current(p_tenant);
@@ -28,67 +31,87 @@ declare
   v_from timestamptz := tally.day_start(v_range.first_on, v_zone);
   v_to timestamptz := tally.day_start(v_range.end_on, v_zone);
   v_finalized_to timestamptz := tally.finalized_to(v_tenant, p_period_type);
+  v_asked text := nullif(p_event_type, '');
+  v_buckets record := tally.check_query(v_tenant, v_from, v_to, p_measure);
   v_starts timestamptz[];
+  v_days date[];
   v_boundaries timestamptz[];
   v_rows bigint;
 begin
-  perform tally.check_query(v_tenant, v_from, v_to, p_measure);
   if v_from = v_to then
     return;
   end if;
-  select b.starts, b.boundaries into v_starts, v_boundaries
-  from tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start) as b;
+  v_buckets := tally.timeline_buckets(v_from, v_to, p_period_type, v_zone, v_tenant.week_start);
+  v_starts := v_buckets.starts;
+  v_days := v_buckets.days;
+  v_boundaries := v_buckets.boundaries;
   return query
   with late as materialized (
     select
-      width_bucket(d.quarter_hour, v_boundaries) as bucket, d.event_type,
+      width_bucket(d.quarter_hour, (select v_boundaries)) as bucket, d.event_type,
+      sum(d.event_count)::bigint as event_count, sum(d.value_count)::bigint as value_count,
+      sum(d.value_sum) as value_sum, min(d.value_min) as value_min, max(d.value_max) as value_max,
       tally.hashes_hll(string_agg(d.actor_hashes, '')) as actors
     from tally.summary_deltas as d
     where d.tenant_id = p_tenant
       and d.quarter_hour >= v_from
       and d.quarter_hour < v_to
-      and (p_event_type = '' or d.event_type = p_event_type)
+      and (v_asked is null or d.event_type = v_asked)
     group by 1, 2
+  ),
+  stored as (
+    select
+      b.bucket::integer as bucket, s.event_type, s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max,
+      s.actors, s.final_at, s.unique_actors, s.revision
+    from unnest(v_starts) with ordinality as b (starts_at, bucket)
+    left join lateral (
+      select *
+      from tally.period_rows(p_tenant, p_period_type, b.starts_at, v_asked)
+    ) as s on true
   )
   select
-    m.event_type,
-    tally.local_date(b.starts_at, v_zone),
-    b.starts_at,
-    v_boundaries[b.bucket + 1],
-    tally.measure(p_measure, t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, f.actors),
-    coalesce(t.event_count, 0),
-    coalesce(t.value_count, 0),
-    t.value_sum,
-    t.value_min,
-    t.value_max,
-    coalesce(round(public.hll_cardinality(f.actors)), 0)::bigint,
+    f.event_type,
+    v_days[f.bucket],
+    v_starts[f.bucket],
+    v_boundaries[f.bucket + 1],
+    tally.measure(
+      p_measure, f.event_count, f.value_count, f.value_sum, f.value_min, f.value_max, f.unique_actors),
+    f.event_count,
+    f.value_count,
+    f.value_sum,
+    f.value_min,
+    f.value_max,
+    f.unique_actors,
     f.final,
-    case when f.final then coalesce(s.final_at, v_finalized_to) else now() end,
-    coalesce(s.revision, 1)
-  from unnest(v_starts) with ordinality as b (starts_at, bucket)
-  left join tally.summary_totals(
-    p_tenant, p_period_type, v_from, v_to, v_boundaries,
-    case when p_event_type = '' then '{}' else array[p_event_type] end, true, true, false) as t
-    on t.bucket = b.bucket
-  cross join lateral (select coalesce(t.event_type, nullif(p_event_type, '')) as event_type) as m
-  left join tally.summaries as s
-    on s.tenant_id = p_tenant
-    and s.period_type = p_period_type::"char"
-    and s.kind = 'event_type'::"char"
-    and s.period_start = b.starts_at
-    and (p_event_type = '' or s.event_type = p_event_type)
-    and s.event_type = m.event_type
-  left join late as l on l.bucket = b.bucket and l.event_type = m.event_type
-  cross join lateral (
+    case when f.final then coalesce(f.final_at, v_finalized_to) else now() end,
+    coalesce(f.revision, 1)
+  from (
     select
-      -- Here, not in summary_totals: merging the sketches of a group takes more than twice as long.
-      coalesce(public.hll_union(s.actors, l.actors), s.actors, l.actors) as actors,
-      case when s.event_type is null then v_boundaries[b.bucket + 1] <= v_finalized_to
-        else s.final_at is not null end
-      and l.bucket is null as final
+      coalesce(s.bucket, l.bucket) as bucket,
+      coalesce(s.event_type, l.event_type, v_asked) as event_type,
+      coalesce(s.event_count + l.event_count, s.event_count, l.event_count, 0) as event_count,
+      coalesce(s.value_count + l.value_count, s.value_count, l.value_count, 0) as value_count,
+      coalesce(s.value_sum + l.value_sum, s.value_sum, l.value_sum) as value_sum,
+      least(s.value_min, l.value_min) as value_min,
+      greatest(s.value_max, l.value_max) as value_max,
+      case
+        when l.bucket is null and s.final_at is not null and s.unique_actors is not null
+          then s.unique_actors
+        else coalesce(round(public.hll_cardinality(
+          coalesce(public.hll_union(s.actors, l.actors), s.actors, l.actors))), 0)::bigint
+      end as unique_actors,
+      s.final_at,
+      s.revision,
+      l.bucket is null and case
+        when s.event_type is null then v_boundaries[s.bucket + 1] <= v_finalized_to
+        else s.final_at is not null
+      end as final
+    from stored as s
+    full join late as l on l.bucket = s.bucket and l.event_type = coalesce(s.event_type, v_asked)
+    offset 0
   ) as f
-  where m.event_type is not null
-  order by b.bucket, m.event_type
+  where f.event_type is not null and (v_asked is not null or f.event_count > 0)
+  order by f.bucket, f.event_type
   limit 100001;
   get diagnostics v_rows = row_count;
   if v_rows > 100000 then

@@ -19,7 +19,7 @@ begin
       tally.period_start(s.period_start, p_period_type, p_tenant.time_zone, p_tenant.week_start),
       k.event_type, sum(s.event_count)::bigint, sum(s.value_count)::bigint,
       sum(s.value_sum), min(s.value_min), max(s.value_max), public.hll_union_agg(s.actors), 1, now(),
-      null::timestamptz, null::timestamp, null::date
+      null::timestamptz, null::timestamp, null::date, null::bigint
     from tally.summaries as s
     -- Quarter hours have no rows of all types; from days on each kind comes of its own.
     cross join lateral (

@@ -29,6 +29,7 @@ begin
   update tally.summaries as s
   set
     final_at = v_checked_at,
+    unique_actors = coalesce(round(public.hll_cardinality(s.actors)), 0),
     updated_at = case when s.revision > 1 then v_checked_at else s.updated_at end
   where s.tenant_id = p_tenant.tenant_id
     and s.period_type = p_period_type::"char"

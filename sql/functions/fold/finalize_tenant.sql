@@ -16,6 +16,23 @@ declare
 begin
   periods := 0;
   healed := 0;
+  -- Nothing to do, as in a second run, or beside another: locks nothing.
+  v_tenant := tally.tenant_read(p_tenant);
+  v_start := tally.finalized_to(v_tenant, p_period_type);
+  if v_start >= tally.period_start(now(), p_period_type, v_tenant.time_zone, v_tenant.week_start)
+    and not exists (select from tally.summary_deltas as d where d.tenant_id = p_tenant)
+    and not exists (select from tally.meter_deltas as m where m.tenant_id = p_tenant)
+    and not exists (
+      select
+      from tally.summaries as s
+      where s.tenant_id = p_tenant
+        and s.period_type = p_period_type::"char"
+        and s.period_type <> 'q'
+        and s.final_at is null
+        and s.period_start < v_start)
+  then
+    return;
+  end if;
   -- From here on no events move to another partition; see tally.partition_create.
   lock table only tally.events in access share mode;
   v_tenant := tally.tenant_lock(p_tenant);

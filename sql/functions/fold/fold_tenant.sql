@@ -1,11 +1,15 @@
 -- One step of fold: moves up to p_limit deltas of a tenant, oldest first, into its summaries, and up
 -- to p_limit of its meters, in the caller's transaction. What a concurrent reader sees does not change.
+-- Without deltas it locks nothing.
 create function tally.fold_tenant(p_tenant uuid, p_limit integer default 20000) returns integer
 language plpgsql volatile strict
 set search_path = ''
+-- As in tally.add_summaries; and the queue is read by its key, however small it looked when the plan was made.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
-  v_tenant tally.tenant_context := tally.tenant_lock(p_tenant);
+  v_tenant tally.tenant_context;
   v_rows tally.summaries[];
   v_deltas integer;
   v_last bigint;
@@ -20,6 +24,12 @@ begin
     order by d.delta_id
     limit p_limit
   ) as o;
+  if v_last is null
+    and not exists (select from tally.meter_deltas as m where m.tenant_id = p_tenant)
+  then
+    return 0;
+  end if;
+  v_tenant := tally.tenant_lock(p_tenant);
   with taken as (
     delete from tally.summary_deltas as d
     where d.tenant_id = p_tenant and d.delta_id <= v_last
@@ -30,14 +40,16 @@ begin
       p_tenant, 'quarter_hour'::"char", 'event_type'::"char", t.quarter_hour, t.event_type,
       sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum), min(t.value_min),
       max(t.value_max), tally.hashes_hll(string_agg(t.actor_hashes, '')), 1, now(),
-      null::timestamptz, null::timestamp, null::date
+      null::timestamptz, null::timestamp, null::date, null::bigint
     from taken as t
     group by t.quarter_hour, t.event_type
   )
   select coalesce(array_agg(row(q.*)::tally.summaries), '{}'), (select count(*) from taken)
   into v_rows, v_deltas
   from quarters as q;
-  perform tally.add_summaries(v_tenant, v_rows);
+  if v_deltas > 0 then
+    perform tally.add_summaries(v_tenant, v_rows);
+  end if;
   return v_deltas + tally.fold_meters(v_tenant, p_limit);
 end
 $$;

@@ -37,7 +37,7 @@ begin
       p_tenant, 'quarter_hour'::"char", 'event_type'::"char", t.quarter_hour, t.event_type,
       sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum), min(t.value_min),
       max(t.value_max), tally.hashes_hll(string_agg(t.actor_hashes, '')), 1, now(),
-      null::timestamptz, null::timestamp, null::date
+      null::timestamptz, null::timestamp, null::date, null::bigint
     from taken as t
     group by t.quarter_hour, t.event_type
   ),
@@ -48,7 +48,7 @@ begin
       count(e.value), sum(e.value), min(e.value), max(e.value),
       public.hll_add_agg(tally.actor_hash(e.actor_id)::public.hll_hashval, 14, 5)
         filter (where e.actor_id is not null),
-      1, now(), null::timestamptz, null::timestamp, null::date
+      1, now(), null::timestamptz, null::timestamp, null::date, null::bigint
     from tally.events as e
     where e.tenant_id = p_tenant and e.occurred_at >= v_from and e.occurred_at < v_to
     group by 4, e.event_type

@@ -8,8 +8,8 @@ language plpgsql stable strict
 set search_path = ''
 as $$
 declare
-  v_zone text := p_tenant.time_zone;
-  v_week_start integer := p_tenant.week_start;
+  v_zone text;
+  v_week_start integer;
 begin
   if p_from > p_to then
     raise exception using
@@ -25,9 +25,13 @@ begin
   resolved_from := p_from;
   -- Nothing can lie more than an hour ahead, so such an end needs no ragged edge.
   resolved_to := case when p_to > now() + interval '1 hour' then 'infinity' else p_to end;
-  if p_from = p_to then
+  if p_from = p_to
+    or p_from >= p_tenant.events_kept_from and p_from >= p_tenant.quarter_hours_kept_from
+  then
     return;
   end if;
+  v_zone := p_tenant.time_zone;
+  v_week_start := p_tenant.week_start;
   if resolved_from < p_tenant.quarter_hours_kept_from then
     resolved_from := tally.period_start(resolved_from, 'day', v_zone, v_week_start);
   elsif resolved_from < p_tenant.events_kept_from then

@@ -13,7 +13,8 @@ begin
     when p_measure = 'unique' then
       coalesce(round(public.hll_cardinality(p_uniques))::numeric, 0)
     else tally.measure(
-      p_measure, p_event_count, p_value_count, p_value_sum, p_value_min, p_value_max, p_uniques)
+      p_measure, p_event_count, p_value_count, p_value_sum, p_value_min, p_value_max,
+      round(public.hll_cardinality(p_uniques))::bigint)
   end;
 end
 $$;

@@ -24,19 +24,22 @@ declare
   v_from timestamptz := p_boundaries[1];
   v_to timestamptz := p_boundaries[cardinality(p_boundaries)];
   v_grouped boolean := p_question.dimensions <> '{}';
+  v_with_actors boolean := p_question.measure = 'uniqueActors';
+  v_parts timestamptz[];
   v_filter jsonpath := case
     when p_question.filters <> '[]' then tally.filter_path(p_question.filters) end;
   v_meter tally.meters;
   v_part record;
 begin
   if tally.is_plain(p_question) then
+    v_parts := tally.range_parts(p_tenant, v_from, v_to, p_coarsest);
     return query
     select
-      t.bucket, 'g'::"char", case when v_grouped then array[t.event_type] else '{}' end,
-      t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, 0::bigint, t.actors,
-      null::numeric, 0::bigint
-    from tally.event_totals(
-      p_tenant, p_boundaries, p_coarsest, p_question.event_types, v_grouped, p_question.measure) as t;
+      width_bucket(r.starts_at, (select p_boundaries)), 'g'::"char",
+      case when v_grouped then array[r.event_type] else '{}' end,
+      r.event_count, r.value_count, r.value_sum, r.value_min, r.value_max, 0::bigint,
+      case when v_with_actors then r.actors end, null::numeric, 0::bigint
+    from tally.range_rows(v_id, v_parts, p_question.event_types, not v_grouped, v_with_actors) as r;
     return;
   end if;
   v_meter := tally.meter_find(p_tenant, p_question);

@@ -10,6 +10,7 @@ language plpgsql immutable
 set search_path = ''
 as $$
 declare
+  v_parts timestamptz[];
   v_part record;
   v_run_end timestamptz;
   v_at timestamptz;
@@ -22,9 +23,15 @@ begin
     slice_to := v_at;
     return next;
   end if;
+  v_parts := tally.range_parts(
+    p_tenant, v_at, p_to,
+    case when p_raw_days <> '{}' and p_coarsest = 'month' then 'day' else p_coarsest end);
   for v_part in
-    select r.* from tally.range_parts(
-      p_tenant, v_at, p_to, case when p_raw_days <> '{}' and p_coarsest = 'month' then 'day' else p_coarsest end) as r
+    select p.*
+    from unnest(
+      '{raw,quarter_hour,day,month,day,quarter_hour,raw}'::text[], v_parts[1:7], v_parts[2:8]
+    ) as p (source, slice_from, slice_to)
+    where p.slice_from < p.slice_to
   loop
     source := case
       when p_with_groups and v_part.source = 'quarter_hour' then 'raw'

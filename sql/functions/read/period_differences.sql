@@ -34,12 +34,12 @@ begin
   summed as (
     select *
     from tally.summary_totals(
-      p_tenant, p_period_type, v_from, v_to, p_boundaries, '{}', true, true, true)
+      p_tenant, p_period_type, v_from, v_to, p_boundaries, true)
     union all
     select
       t.bucket, '', t.event_count, t.value_count, t.value_sum, t.value_min, t.value_max, t.actors
     from tally.summary_totals(
-      p_tenant, p_period_type, v_from, v_to, p_boundaries, '{}', false, true, true) as t
+      p_tenant, p_period_type, v_from, v_to, p_boundaries, false) as t
     where p_period_type <> 'quarter_hour'
   )
   select

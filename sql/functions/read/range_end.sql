@@ -10,6 +10,10 @@ begin
   if p_text in ('-infinity', 'infinity') then
     return p_text::timestamptz;
   end if;
+  -- Most are plain dates, for which this is all there is to check.
+  if p_text ~ '^(19[1-9]|20\d|21\d)\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$' then
+    return tally.day_start(p_text::date, p_zone);
+  end if;
   v_at := coalesce(
     tally.day_start(tally.parse_date(p_text), p_zone),
     tally.parse_instant(regexp_replace(p_text, '([+-]\d\d)$', '\1:00')));

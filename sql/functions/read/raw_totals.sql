@@ -21,6 +21,7 @@ language plpgsql stable
 set search_path = ''
 -- A plan for the range at hand opens only the partitions that it needs.
 set plan_cache_mode = force_custom_plan
+set enable_seqscan = on
 as $$
 begin
   return query

@@ -14,7 +14,7 @@ create function tally.timeline(
   p_by_type boolean
 )
 returns table (
-  bucket bigint, bucket_start timestamptz, event_type text, total numeric,
+  bucket bigint, bucket_start timestamptz, bucket_on date, event_type text, total numeric,
   resolved_from timestamptz, resolved_to timestamptz
 )
 language plpgsql stable strict
@@ -28,8 +28,8 @@ declare
   end;
   v_from timestamptz;
   v_to timestamptz;
-  v_starts timestamptz[];
-  v_boundaries timestamptz[];
+  v_none numeric := tally.measure(p_measure, 0, 0, null, null, null, null);
+  v_found record;
   v_rows bigint;
 begin
   if p_interval not in ('hour', 'day', 'week', 'month') then
@@ -38,17 +38,16 @@ begin
       message = format('unknown interval %s', to_json(left(p_interval, 64))),
       hint = 'Use hour, day, week or month.';
   end if;
-  select * into v_from, v_to from tally.check_query(p_tenant, p_from, p_to, p_measure);
-  if not isfinite(v_to) and isfinite(p_to) then
-    v_to := p_to;
-  end if;
+  v_found := tally.check_query(p_tenant, p_from, p_to, p_measure);
+  v_from := v_found.resolved_from;
+  v_to := case when isfinite(v_found.resolved_to) then v_found.resolved_to else p_to end;
   if not (isfinite(v_from) and isfinite(v_to)) then
-    select
-      case when isfinite(v_from) then v_from else s.first_at end,
-      case when isfinite(v_to) then v_to
-        else tally.period_end(s.last_at, p_interval, p_zone, p_tenant.week_start) end
-    into v_from, v_to
-    from tally.summary_extent(p_tenant, v_coarsest) as s;
+    v_found := tally.summary_extent(p_tenant, v_coarsest);
+    v_from := case when isfinite(v_from) then v_from else v_found.first_at end;
+    v_to := case
+      when isfinite(v_to) then v_to
+      else tally.period_end(v_found.last_at, p_interval, p_zone, p_tenant.week_start)
+    end;
   end if;
   if v_from is null or v_to is null or v_from >= v_to then
     return;
@@ -59,19 +58,12 @@ begin
       message = format('hours and other time zones need quarter-hour rows, which are kept from %s on',
         to_json(p_tenant.quarter_hours_kept_from));
   end if;
-  select b.starts, b.boundaries into v_starts, v_boundaries
-  from tally.timeline_buckets(v_from, v_to, p_interval, p_zone, p_tenant.week_start) as b;
+  v_found := tally.timeline_buckets(v_from, v_to, p_interval, p_zone, p_tenant.week_start);
   return query
   with totals as materialized (
-    select
-      t.bucket, t.event_type,
-      tally.measure(
-        p_measure, sum(t.event_count)::bigint, sum(t.value_count)::bigint, sum(t.value_sum),
-        min(t.value_min), max(t.value_max), public.hll_union_agg(t.actors)) as total
+    select *
     from tally.event_totals(
-      p_tenant, v_boundaries, v_coarsest, p_types, p_by_type, p_measure,
-      p_filters, p_actor) as t
-    group by t.bucket, t.event_type
+      p_tenant, v_found.boundaries, v_coarsest, p_types, p_by_type, p_measure, p_filters, p_actor)
   ),
   series as (
     select distinct totals.event_type from totals where p_by_type
@@ -81,14 +73,12 @@ begin
   select
     b.bucket,
     b.starts_at,
+    b.on_day,
     series.event_type,
-    case
-      when totals.bucket is null then tally.measure(p_measure, 0, 0, null, null, null, null)
-      else totals.total
-    end,
+    case when totals.bucket is null then v_none else totals.total end,
     case when isfinite(p_from) and v_from <> p_from then v_from end,
     case when isfinite(p_to) and v_to <> p_to then v_to end
-  from unnest(v_starts) with ordinality as b (starts_at, bucket)
+  from unnest(v_found.starts, v_found.days) with ordinality as b (starts_at, on_day, bucket)
   cross join series
   left join totals
     on totals.bucket = b.bucket
