@@ -33,7 +33,7 @@ BI_FUNCTIONS = {
     "current_tenant", "hashes_hll", "day_start", "local_date", "first_date", "next_date", "period_start",
     "period_end", "period_ceiling", "version", "local_time", "unique_actors",
     "check_query", "event_totals", "measure", "measures", "range_parts", "range_total",
-    "summary_totals", "tenant_read", "meter_versions",
+    "edge_totals", "period_rows", "range_rows", "tenant_read", "meter_versions",
 }  # fmt: skip
 
 

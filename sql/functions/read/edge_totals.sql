@@ -31,6 +31,6 @@ end
 $$;
 alter function tally.edge_totals owner to tally_owner;
 revoke all on function tally.edge_totals from public;
-grant execute on function tally.edge_totals to tally_tenant;
+grant execute on function tally.edge_totals to tally_tenant, tally_bi;
 comment on function tally.edge_totals is
   'Totals of the raw events of a part of a quarter hour or of two, by quarter hour and type.';

@@ -25,6 +25,6 @@ as $$
 $$;
 alter function tally.period_rows owner to tally_owner;
 revoke all on function tally.period_rows from public;
-grant execute on function tally.period_rows to tally_tenant;
+grant execute on function tally.period_rows to tally_tenant, tally_bi;
 comment on function tally.period_rows is
   'The stored rows of one day, week or month, of one event type or of each.';

@@ -73,6 +73,6 @@ as $$
 $$;
 alter function tally.range_rows owner to tally_owner;
 revoke all on function tally.range_rows from public;
-grant execute on function tally.range_rows to tally_tenant;
+grant execute on function tally.range_rows to tally_tenant, tally_bi;
 comment on function tally.range_rows is
   'Summaries, waiting deltas and totals of raw events that together are the events of a range, of some types or of all.';
