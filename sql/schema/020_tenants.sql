@@ -62,7 +62,9 @@ create table tally.tenant_state (
   days_finalized_to timestamptz not null default '-infinity',
   weeks_finalized_to timestamptz not null default '-infinity',
   months_finalized_to timestamptz not null default '-infinity',
-  meter_count integer not null default 0
+  meter_count integer not null default 0,
+  told_to timestamptz not null default '-infinity',
+  late_revision integer not null default 2
 );
 comment on table tally.tenant_state is
   'One row a tenant, and its lock: fold, finalize, rebuild, erasure and a change of calendar lock it for no key update (tally.tenant_lock), so that only one of them changes the tenant''s summaries at a time; ingest and readers never wait for it.';
@@ -72,6 +74,8 @@ comment on column tally.tenant_state.days_finalized_to is 'Every day that ended 
 comment on column tally.tenant_state.weeks_finalized_to is 'The same for weeks.';
 comment on column tally.tenant_state.months_finalized_to is 'The same for months.';
 comment on column tally.tenant_state.meter_count is 'How many meters ingest has to count, so that it asks for none in vain.';
+comment on column tally.tenant_state.told_to is 'Periods that ended by then may have been final under an earlier calendar.';
+comment on column tally.tenant_state.late_revision is 'The revision with which a row starts whose period had been final without it: 2, and after a change of calendar more than any that was told before.';
 
 alter table tally.tenant_state enable row level security;
 create policy own_tenant on tally.tenant_state
@@ -90,7 +94,9 @@ create type tally.tenant_context as (
   days_finalized_to timestamptz,
   weeks_finalized_to timestamptz,
   months_finalized_to timestamptz,
-  meter_count integer
+  meter_count integer,
+  told_to timestamptz,
+  late_revision integer
 );
 comment on type tally.tenant_context is
   'What functions have to know of the tenant that they work for: from tally.tenants and tally.tenant_state.';

@@ -163,7 +163,7 @@ def tenant_update(
 def tenant_set_calendar(
     dsn: str, as_json: bool, tenant: str, time_zone: str, week_start: int
 ) -> None:
-    """Change time zone and week start; days, weeks and months are recomputed."""
+    """Change time zone and week start; periods are cut anew, final figures that move are told."""
     with connect(dsn) as connection:
         (row,) = call(
             connection, SET_CALENDAR, tenant=tenant_id(connection, tenant), time_zone=time_zone,

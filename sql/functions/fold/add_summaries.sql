@@ -9,6 +9,9 @@ set search_path = ''
 as $$
 declare
   v_locked_at timestamptz := clock_timestamp();
+  v_days_told_to timestamptz := tally.told_to(p_tenant, 'day');
+  v_weeks_told_to timestamptz := tally.told_to(p_tenant, 'week');
+  v_months_told_to timestamptz := tally.told_to(p_tenant, 'month');
 begin
   insert into tally.summaries as s (
     tenant_id, period_type, kind, period_start, event_type, event_count, value_count, value_sum,
@@ -19,25 +22,27 @@ begin
     sum(q.event_count)::bigint, sum(q.value_count)::bigint, sum(q.value_sum), min(q.value_min),
     max(q.value_max), public.hll_union_agg(q.actors), v_locked_at,
     -- Nothing was a final figure too, if finalize has passed there.
-    1 + (p.period_start < tally.finalized_to(p_tenant, p.period_type))::integer
+    case when p.period_start < p.told_to then p_tenant.late_revision else 1 end
   from unnest(p_rows) as q
   -- Lateral, so that the cost is linear whatever the planner thinks of the number of rows: joining
   -- periods computed apart once took a nested loop, and a minute.
   cross join lateral tally.local_date(q.period_start, p_tenant.time_zone) as on_day
   cross join lateral (
     values
-      ('quarter_hour', q.period_start),
-      ('day', tally.day_start(on_day, p_tenant.time_zone)),
+      ('quarter_hour', q.period_start, null::timestamptz),
+      ('day', tally.day_start(on_day, p_tenant.time_zone), v_days_told_to),
       ('week', tally.day_start(
-        tally.first_date(on_day, 'week', p_tenant.week_start), p_tenant.time_zone)),
+        tally.first_date(on_day, 'week', p_tenant.week_start), p_tenant.time_zone),
+        v_weeks_told_to),
       ('month', tally.day_start(
-        tally.first_date(on_day, 'month', p_tenant.week_start), p_tenant.time_zone))
-  ) as p (period_type, period_start)
+        tally.first_date(on_day, 'month', p_tenant.week_start), p_tenant.time_zone),
+        v_months_told_to)
+  ) as p (period_type, period_start, told_to)
   cross join lateral (
     values ('event_type'::"char", q.event_type), ('all'::"char", '')
   ) as k (kind, event_type)
   where k.kind = 'event_type'::"char" or p.period_type <> 'quarter_hour'
-  group by p.period_type, k.kind, p.period_start, k.event_type
+  group by p.period_type, k.kind, p.period_start, p.told_to, k.event_type
   on conflict (tenant_id, period_type, kind, period_start, event_type) do update set
     event_count = s.event_count + excluded.event_count,
     value_count = s.value_count + excluded.value_count,
