@@ -119,6 +119,13 @@ MUTANTS = [
         "test_calendar.py",
     ),
     Mutant(
+        "B1 what an earlier change has emptied keeps its revision under another date",
+        "retire_summaries.sql",
+        "      and s.period_start = m.at\n    -- Also",
+        "      and s.period_start = m.at and (m.begins or s.event_count > 0)\n    -- Also",
+        "test_calendar.py",
+    ),
+    Mutant(
         "B1 all that a change of calendar moves comes in one page",
         "retire_summaries.sql",
         "updated_at = clock_timestamp(),",

@@ -212,6 +212,22 @@ def test_a_period_that_is_gone_stays_final_and_hinders_no_finalize_or_rebuild(db
         assert calls.one(db, "call tally.finalize(%s)", unit)[0] == 0
 
 
+def test_what_an_earlier_change_emptied_does_not_speak_for_another_date_after_the_next(
+    db, new_tenant
+):
+    """Tokyo's 10th, which lost its events, begins on New York's 9th."""
+    tenant = new_tenant()
+    noon, late = datetime(2024, 3, 9, 12, tzinfo=UTC), datetime(2024, 3, 10, 23, tzinfo=UTC)
+    ingest(db, tenant, [Event(noon, UUID(int=1), "a"), Event(late, UUID(int=2), "a")])
+    calls.finalize(db)
+    ledger = Ledger("date", forgets=True)
+    for zone in ("Asia/Tokyo", "America/New_York", "Pacific/Honolulu", "UTC"):
+        change(db, tenant, zone)
+        ledger.poll(db, tenant)
+        calls.finalize(db)
+        ledger.poll(db, tenant)
+
+
 def test_what_a_change_moves_comes_in_pages(db, new_tenant):
     tenant = new_tenant()
     ingest(db, tenant, [Event(AT + n * DAY, UUID(int=200 + n), "a") for n in range(-160, 0)])

@@ -41,16 +41,20 @@ begin
       updated_at = clock_timestamp(),
       final_at = case when not m.begins then clock_timestamp() end
     from (
-      select u.at, tally.period_start(u.at, p_period_type, v_zone, v_week_start) = u.at as begins
+      select
+        u.at, tally.period_start(u.at, p_period_type, v_zone, v_week_start) = u.at as begins,
+        tally.period_start(u.at, p_period_type, p_old.time_zone, p_old.week_start) = u.at as began
       from unnest(v_starts) as u (at)
     ) as m
     where s.tenant_id = v_id
       and s.period_type = p_period_type::"char"
       and s.kind = 'event_type'::"char"
       and s.period_start = m.at
-      -- Not those that an earlier change has retired.
-      and (m.begins or s.event_count > 0 or s.final_at is null)
-    returning s.event_type, tally.local_date(s.period_start, p_old.time_zone) as on_date
+    -- Also those that an earlier change has retired: they show under another date now, where
+    -- their revision may have been told with a figure. But they stood for no date.
+    returning
+      s.event_type,
+      case when m.began then tally.local_date(s.period_start, p_old.time_zone) end as on_date
   )
   select array_agg(e.event_type), array_agg(e.on_date) into v_types, v_dates
   from emptied as e;
@@ -64,6 +68,7 @@ begin
   from (
     select distinct u.event_type, u.on_date
     from unnest(v_types, v_dates) as u (event_type, on_date)
+    where u.on_date is not null
   ) as e
   cross join lateral tally.day_start(e.on_date, v_zone) as t (at)
   cross join lateral (
