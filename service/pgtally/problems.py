@@ -15,6 +15,8 @@ STATUS_OF_SQLSTATE = {
     "55P03": 503,  # lock not available
     "57014": 503,  # statement timeout
 }
+# A quota of the tenant is used up.
+QUOTA = "TYQUO"
 DISK_FULL = "53100"
 DISK_FULL_RETRY_SECONDS = 10
 
@@ -101,6 +103,8 @@ def problem_of(
     argument: str | None = None,
 ) -> Problem:  # fmt: skip
     """The problem that a SQLSTATE and its texts mean; 500 if they mean nothing to a client."""
+    if state == QUOTA:
+        return Problem(403, ". ".join(filter(None, [message, hint])), code="quota_exceeded")
     if state.startswith("TY"):
         errors = []
         if detail and detail.startswith("["):

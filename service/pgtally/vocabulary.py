@@ -6,6 +6,7 @@ from typing import Literal, get_args
 Scope = Literal["ingest", "read", "admin"]
 # Classes of requests; the last two count what requests bring instead.
 RateClass = Literal["ingest", "bulk", "analytics", "summaries", "tenants", "events", "bytes"]
+Quota = Literal["events", "rejected", "rejectedBytes", "receipts"]
 Measure = Literal["count", "uniqueActors", "sum", "avg", "min", "max"]
 # What can be measured of any number and of anything distinct.
 PropertyMeasure = Literal[
@@ -16,6 +17,7 @@ Interval = Literal["hour", "day", "week", "month"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 RATE_CLASSES: tuple[RateClass, ...] = get_args(RateClass)
+QUOTAS: tuple[Quota, ...] = get_args(Quota)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 PROPERTY_MEASURES: tuple[PropertyMeasure, ...] = get_args(PropertyMeasure)
 

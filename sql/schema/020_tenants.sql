@@ -19,6 +19,27 @@ comment on function tally.is_rate_limits(jsonb) is
   'Is this {"class": requests a minute}, with classes of tally.rate_classes() and whole numbers from 0 to 1,000,000,000,000?';
 revoke all on function tally.is_rate_limits(jsonb) from public;
 
+create function tally.quota_names() returns text[]
+language sql immutable parallel safe
+as $$ select array['events', 'rejected', 'rejectedBytes', 'receipts'] $$;
+comment on function tally.quota_names() is
+  'What a tenant may have a storage quota of: raw events, rejected events and the bytes of these, receipts of requests with an Idempotency-Key.';
+revoke all on function tally.quota_names() from public;
+
+create function tally.is_quotas(p_quotas jsonb) returns boolean
+language sql immutable parallel safe
+as $$
+  select case
+    when jsonb_typeof(p_quotas) = 'object' then
+      p_quotas - tally.quota_names() = '{}'
+      and not p_quotas @? '$.* ? (@.type() != "number" || @ < 0 || @ > 1000000000000000 || @.floor() != @)'
+    else false
+  end
+$$;
+comment on function tally.is_quotas(jsonb) is
+  'Is this {"quota": number}, with names of tally.quota_names() and whole numbers from 0 to 1,000,000,000,000,000?';
+revoke all on function tally.is_quotas(jsonb) from public;
+
 create function tally.scopes() returns text[]
 language sql immutable parallel safe
 as $$ select array['ingest', 'read', 'admin'] $$;
@@ -37,6 +58,8 @@ create table tally.tenants (
   rate_limits_per_minute jsonb not null default '{}'
     constraint tenants_rate_limits_per_minute_check check (tally.is_rate_limits(rate_limits_per_minute)),
   deleted_at timestamptz,
+  quotas jsonb not null default '{}'
+    constraint tenants_quotas_check check (tally.is_quotas(quotas)),
   constraint tenants_quarter_hour_retention_check check (quarter_hour_retention >= event_retention)
 );
 comment on table tally.tenants is 'Tenants and their settings; what the jobs know of them is in tally.tenant_state.';
@@ -47,6 +70,7 @@ comment on column tally.tenants.event_retention is 'How long raw events are kept
 comment on column tally.tenants.quarter_hour_retention is 'How long quarter-hour summaries are kept, no shorter than the events; NULL keeps them for ever. Days, weeks and months are kept for ever.';
 comment on column tally.tenants.rate_limits_per_minute is
   'Overrides for all keys of the tenant together, for example {"ingest": 5000}; a key''s own go first.';
+comment on column tally.tenants.quotas is 'Most that is stored, for example {"events": 1000000}: events beyond are refused, the oldest rejected events and receipts go.';
 comment on column tally.tenants.deleted_at is 'When its deletion was asked for: from then on nobody reads or stores anything of it. The row itself goes last.';
 
 alter table tally.tenants enable row level security;
@@ -55,7 +79,8 @@ create policy own_tenant on tally.tenants
   with check (tenant_id = tally.current_tenant());
 grant select on tally.tenants to tally_tenant;
 grant select (
-  tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at
+  tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at,
+  quotas
 ) on tally.tenants to tally_bi;
 
 create table tally.tenant_state (
@@ -65,7 +90,10 @@ create table tally.tenant_state (
   days_finalized_to timestamptz not null default '-infinity',
   weeks_finalized_to timestamptz not null default '-infinity',
   months_finalized_to timestamptz not null default '-infinity',
-  meter_count integer not null default 0
+  meter_count integer not null default 0,
+  told_to timestamptz not null default '-infinity',
+  late_revision integer not null default 2,
+  usage jsonb not null default '{}'
 );
 comment on table tally.tenant_state is
   'One row a tenant, and its lock: fold, finalize, rebuild, erasure and a change of calendar lock it for no key update (tally.tenant_lock), so that only one of them changes the tenant''s summaries at a time; ingest and readers never wait for it.';
@@ -75,6 +103,9 @@ comment on column tally.tenant_state.days_finalized_to is 'Every day that ended 
 comment on column tally.tenant_state.weeks_finalized_to is 'The same for weeks.';
 comment on column tally.tenant_state.months_finalized_to is 'The same for months.';
 comment on column tally.tenant_state.meter_count is 'How many meters ingest has to count, so that it asks for none in vain.';
+comment on column tally.tenant_state.told_to is 'Periods that ended by then may have been final under an earlier calendar.';
+comment on column tally.tenant_state.late_revision is 'The revision with which a row starts whose period had been final without it: 2, and after a change of calendar more than any that was told before.';
+comment on column tally.tenant_state.usage is 'What was stored when it was last measured (tally.usage_measure, each minute): only for tenants with quotas.';
 
 alter table tally.tenant_state enable row level security;
 create policy own_tenant on tally.tenant_state
@@ -93,7 +124,11 @@ create type tally.tenant_context as (
   days_finalized_to timestamptz,
   weeks_finalized_to timestamptz,
   months_finalized_to timestamptz,
-  meter_count integer
+  meter_count integer,
+  told_to timestamptz,
+  late_revision integer,
+  event_quota bigint,
+  stored_events bigint
 );
 comment on type tally.tenant_context is
   'What functions have to know of the tenant that they work for: from tally.tenants and tally.tenant_state.';

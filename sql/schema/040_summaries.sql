@@ -50,16 +50,16 @@ create table tally.summaries (
   primary key (tenant_id, period_type, kind, period_start, event_type)
 ) with (fillfactor = 80);
 comment on table tally.summaries is
-  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events stays, with 0, so that its change can be told.';
+  'Totals of each period and event type. Together with the deltas not yet folded they equal the raw events at every moment. A row that was final and has lost all its events, or its period, stays, with 0, so that its change can be told.';
 comment on column tally.summaries.period_type is 'What the row covers: q quarter_hour, d day, w week, m month (tally.period_type_name). Quarter hours are cut in UTC; days, weeks and months in the tenant''s time zone. A "char" is one byte and, unlike an enum, its operators are leakproof: under row security an index serves it.';
 comment on column tally.summaries.period_start is 'The first instant of the period; for days, weeks and months in the tenant''s time zone.';
 comment on column tally.summaries.kind is 'e: of one event type. a: of all event types together, for days, weeks and months, so that a question about all of them reads a row a period.';
 comment on column tally.summaries.event_type is 'The event type; empty for kind a.';
 comment on column tally.summaries.value_count is 'How many of the events had a value.';
 comment on column tally.summaries.actors is 'hll sketch of the distinct actors (log2m 14: exact up to 1,280 actors, standard error 0.8 % above).';
-comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final row changes.';
-comment on column tally.summaries.updated_at is 'When the figures last changed, by the clock while the tenant was locked: in commit order for each tenant.';
-comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event.';
+comment on column tally.summaries.revision is 'Starts at 1 and goes up each time that a final figure changes, also from or to nothing.';
+comment on column tally.summaries.updated_at is 'When the figures last changed or, if they had been corrected, became final again, by the clock while the tenant was locked: in commit order for each tenant.';
+comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event. Of a row whose period a change of calendar has done away with, the moment of that change.';
 comment on column tally.summaries.local_start is 'period_start on the clock of the tenant''s time zone (tally.local_time). Stored, since no index under row security serves an expression: for conditions of BI tools. A change of time zone updates it.';
 comment on column tally.summaries.period_on is 'The first local date of the period.';
 create index summaries_local_start on tally.summaries (tenant_id, local_start)

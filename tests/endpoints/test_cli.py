@@ -33,6 +33,12 @@ def test_a_tenant_is_made_listed_and_changed(pgtally, service):
         row for row in pgtally("tenant", "list", "--json") if row["tenant_id"] == made["tenant_id"]
     ]
     assert (found["time_zone"], found["week_start"]) == ("Europe/Berlin", 7)
+    quotas = ("--quota", "events=5", "--quota", "rejectedBytes=9")
+    changed = pgtally("tenant", "update", "cli tenant", *quotas, "--json")
+    assert changed["quotas"] == {"events": 5, "rejectedBytes": 9}
+    assert pgtally("tenant", "update", "cli tenant", "--json")["quotas"] == changed["quotas"]
+    assert pgtally("tenant", "update", "cli tenant", "--no-quotas", "--json")["quotas"] == {}
+    pgtally("tenant", "update", "cli tenant", "--quota", "bulk=7", code=2)
     assert "no tenant has the id or name" in pgtally("tenant", "update", "nobody", code=1)
     pgtally("tenant", "update", "cli tenant", "--limit", "other=7", code=2)
 

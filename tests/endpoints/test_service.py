@@ -98,6 +98,37 @@ def test_a_bad_tenant_is_refused(service, body):
     assert problem(service.admin.post("/tenants", content=body), 400)["errors"]
 
 
+def test_who_stores_more_than_a_quota_is_told_so_by_every_door_and_nobody_else_is(
+    service, client, db
+):
+    other, path = service.tenant(), f"/tenants/{client.tenant_id}"
+    assert "quotas" not in service.admin.get(path).json()
+    changed = service.admin.patch(path, json={"quotas": {"events": 2, "receipts": 7}}).json()
+    assert changed["quotas"] == {"events": 2, "receipts": 7}
+    assert client.post("/events/bulk", json=[{"type": "a"}, {"type": "a"}]).status_code == 201
+    db.execute("call tally.fold()")
+    good = {"type": "a"}
+    for answer in (
+        client.post("/events", json=good),
+        client.post("/events", json=good, headers={"Idempotency-Key": "k"}),
+        client.post("/events/bulk", json=[good]),
+        client.post("/events/bulk", json=[good, {}], headers={"Prefer": "handling=lenient"}),
+        client.post("/v1/track", json={"event": "a", "userId": "u"}),
+    ):
+        told = problem(answer, 403)
+        assert told["code"] == "quota_exceeded", answer.url
+        assert "2 of 2 are stored" in told["detail"]
+    assert other.post("/events", json=good).status_code == 201
+    assert client.get(COUNT).json() == {"total": 2}
+    found = service.admin.get(path).json()
+    assert found["usage"] == {"events": 2, "rejected": 0, "rejectedBytes": 0, "receipts": 0}
+    ratio = f'pgtally_tenant_events_quota_used_ratio{{tenant_id="{client.tenant_id}"}} 1.0'
+    assert ratio in service.admin.get("/metrics").text
+    assert "quotas" not in service.admin.patch(path, json={"quotas": {}}).json()
+    assert client.post("/events", json=good).status_code == 201
+    problem(service.admin.patch(path, json={"quotas": {"days": 1}}), 400)
+
+
 def test_keys_open_what_they_are_for_and_nothing_else(service, client):
     problem(httpx.get(service.url + COUNT), 401)
     problem(httpx.get(service.url + COUNT, headers={"X-API-Key": "pgt_nonsense"}), 401)

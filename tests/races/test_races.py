@@ -11,8 +11,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from tests import calls
 from tests.brute_force import Event, ingest
 from tests.conftest import wait_for
+from tests.ledger import Ledger
 
 START = datetime(2024, 3, 8, tzinfo=UTC)
 
@@ -380,6 +382,72 @@ def test_readers_see_the_old_calendar_or_the_new_never_half(db, dsn, new_tenant)
             ).fetchall()
             assert sum(total for (total,) in days) == 24 * 60
         changing.result()
+
+
+def test_an_invoice_beside_changes_of_calendar_late_events_and_finalizes(db, dsn, new_tenant):
+    """In every snapshot summaries + deltas = events, and a ledger that follows changes is right."""
+    tenant = new_tenant()
+    ingest(
+        db,
+        tenant,
+        [Event(START + timedelta(hours=n), UUID(int=n), "ab"[n % 2]) for n in range(500)],
+    )
+    calls.finalize(db)
+    until = time.monotonic() + 5
+
+    def write() -> None:
+        chance = random.Random(1)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for number in range(1000, 1_000_000):
+                at = START + timedelta(hours=chance.randrange(500))
+                ingest(connection, tenant, [Event(at, UUID(int=number), chance.choice("ab"), 1)])
+                if time.monotonic() > until:
+                    break
+
+    def repeat(*statements: str) -> int:
+        runs = 0
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while time.monotonic() < until:
+                for statement in statements:
+                    with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                        connection.execute(statement.encode())
+                        runs += 1
+        return runs
+
+    with ThreadPoolExecutor(3) as pool:
+        work = [
+            pool.submit(write),
+            pool.submit(
+                repeat,
+                f"select tally.tenant_set_calendar('{tenant}', 'Asia/Tokyo', 1)",
+                f"select tally.tenant_set_calendar('{tenant}', 'Asia/Tokyo', 4)",
+                f"select tally.tenant_set_calendar('{tenant}', 'America/New_York', 1)",
+                f"select tally.tenant_set_calendar('{tenant}', 'UTC', 1)",
+            ),
+            pool.submit(
+                repeat, "call tally.fold()", *(f"call tally.finalize('{u}')" for u in calls.UNITS)
+            ),
+        ]
+        ledgers = [Ledger("start"), Ledger("date")]
+        polls = 0
+        with psycopg.connect(dsn) as reader:
+            reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            while time.monotonic() < until:
+                with reader.transaction():
+                    raw, grains = reader.execute(BALANCE, {"t": tenant}).fetchone()
+                    assert grains == [raw] * GRAINS
+                    for ledger in ledgers:
+                        ledger.poll(reader, tenant)
+                polls += 1
+        for future in work:
+            future.result()
+    assert polls > 5
+    assert work[1].result() > 4
+    assert db.execute("select * from tally.verify(%s)", (tenant,)).fetchall() == []
+    calls.finalize(db)
+    assert db.execute("select sum(healed_count) from tally.job_runs").fetchone() == (0,)
+    for ledger in ledgers:
+        ledger.poll(db, tenant)
 
 
 def test_a_repeatable_read_transaction_older_than_a_move_is_told_too(db, dsn, new_tenant):

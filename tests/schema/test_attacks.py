@@ -25,7 +25,7 @@ BI_RELATIONS = {
 }  # fmt: skip
 # Where not all of them; some are infinite, for which Python has no time.
 BI_COLUMNS = {
-    "tally.tenants": "tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at",
+    "tally.tenants": "tenant_id, name, time_zone, week_start, created_at, event_retention, quarter_hour_retention, deleted_at, quotas",
     "tally.tenant_state": "tenant_id",
     "tally.meters": "tenant_id, name, version, event_types, filters, dimensions, value_of, unique_of",
 }
@@ -333,7 +333,7 @@ def test_no_error_statistic_or_plan_shows_rows_of_another_tenant(db, logins, ten
         assert all(str(mine) in str(row) for row in bi.execute(probe.encode()).fetchall()), probe
     for view in (
         "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_stat_activity", "pg_prepared_statements",
-        "pg_cursors", "schema_to_xml('tally', true, false, '')", "database_to_xml(true, false, '')", "pg_locks", "pg_stat_user_tables", "pg_settings", "pg_description",
+        "pg_cursors", "schema_to_xml('bi', true, false, '')", "table_to_xml('tally.summaries', true, false, '')", "pg_locks", "pg_stat_user_tables", "pg_settings", "pg_description",
     ):  # fmt: skip
         rows = bi.execute(f"select * from {view}".encode()).fetchall()
         assert not any(MARK in str(row) for row in rows), view

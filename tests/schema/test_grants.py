@@ -42,7 +42,8 @@ RELATIONS = {
 }
 COLUMNS = {
     ("tally.tenants", "tally_bi", "select"): (
-        "created_at deleted_at event_retention name quarter_hour_retention tenant_id time_zone week_start"
+        "created_at deleted_at event_retention name quarter_hour_retention quotas tenant_id"
+        " time_zone week_start"
     ),
 }
 # Schema, owner, who else may execute. What is not here is for the owner alone.

@@ -9,7 +9,14 @@ from pathlib import Path
 import pgtally
 import psycopg
 import pytest
-from pgtally.vocabulary import EVENT_COLUMNS, MEASURES, PROPERTY_MEASURES, RATE_CLASSES, SCOPES
+from pgtally.vocabulary import (
+    EVENT_COLUMNS,
+    MEASURES,
+    PROPERTY_MEASURES,
+    QUOTAS,
+    RATE_CLASSES,
+    SCOPES,
+)
 
 SOURCE = Path(pgtally.__file__).parent
 # What runs as the service's login; everything else is for whoever has the database.
@@ -169,6 +176,7 @@ def test_python_and_sql_use_the_same_words(db):
     assert words("tally.measures()") == MEASURES
     assert words("tally.property_measures()") == PROPERTY_MEASURES
     assert words("tally.rate_classes()") == RATE_CLASSES
+    assert words("tally.quota_names()") == QUOTAS
     assert words("tally.scopes()") == SCOPES
     arguments, types = db.execute(
         """

@@ -87,6 +87,7 @@ def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
             event_retention_days=copy.event_retention_days or 0,
             quarter_hour_retention_days=copy.quarter_hour_retention_days or 0,
             rate_limits_per_minute=Jsonb(copy.rate_limits_per_minute),
+            quotas=Jsonb(copy.quotas),
         )  # fmt: skip
     counts = msgspec.structs.asdict(result)
     show_one({**made, **{key: counts[key] for key in ("accepted", "duplicates", "bad")}}, as_json)

@@ -22,7 +22,7 @@ from pgtally.cli.console import (
     show_one,
     tenant_id,
 )
-from pgtally.vocabulary import RATE_CLASSES
+from pgtally.vocabulary import QUOTAS, RATE_CLASSES
 
 CREATE = """
   select
@@ -42,7 +42,8 @@ UPDATE = """
     p_name => %(name)s::text,
     p_event_retention_days => %(event_retention_days)s::integer,
     p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer,
-    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb)
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_quotas => %(quotas)s::jsonb)
 """
 SET_CALENDAR = """
   select *
@@ -63,16 +64,24 @@ DELETIONS = """
 """
 
 
-def _limits(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, int]:
-    limits: dict[str, int] = {}
+def _numbers(values: tuple[str, ...], names: tuple[str, ...], what: str) -> dict[str, int]:
+    numbers: dict[str, int] = {}
     for value in values:
         name, _equals, number = value.partition("=")
-        if name not in RATE_CLASSES or not number.isdigit():
+        if name not in names or not number.isdigit():
             raise click.BadParameter(
-                f"{value!r}: expected class=number, class one of {', '.join(RATE_CLASSES)}"
+                f"{value!r}: expected {what}=number, {what} one of {', '.join(names)}"
             )
-        limits[name] = int(number)
-    return limits
+        numbers[name] = int(number)
+    return numbers
+
+
+def _limits(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, int]:
+    return _numbers(values, RATE_CLASSES, "class")
+
+
+def _quotas(_: Any, __: Any, values: tuple[str, ...]) -> dict[str, int]:
+    return _numbers(values, QUOTAS, "quota")
 
 
 limit_option = click.option(
@@ -132,6 +141,11 @@ def tenant_list(dsn: str, as_json: bool) -> None:
 @click.option("--name", default="", help="A new name.")
 @click.option("--retention-days", default=-1, help="0 keeps raw events for ever.")
 @click.option("--quarter-hour-retention-days", default=-1, help="0 keeps quarter hours for ever.")
+@click.option(
+    "--quota", "quotas", multiple=True, callback=_quotas, metavar="QUOTA=NUMBER",
+    help="Most that is stored, for example events=1000000; repeatable.",
+)  # fmt: skip
+@click.option("--no-quotas", is_flag=True, help="Store without bound.")
 @click.option("--no-limits", is_flag=True, help="Back to the limits of the installation.")
 def tenant_update(
     dsn: str,
@@ -141,9 +155,11 @@ def tenant_update(
     name: str,
     retention_days: int,
     quarter_hour_retention_days: int,
+    quotas: dict[str, int],
+    no_quotas: bool,
     no_limits: bool,
 ) -> None:
-    """Change a tenant's name, retention or rate limits (all of them, to those given)."""
+    """Change a tenant's name, retention, or rate limits or quotas (all of them, to those given)."""
     new_limits = limits if limits or no_limits else None
     with connect(dsn) as connection:
         (changed,) = call(
@@ -151,6 +167,7 @@ def tenant_update(
             event_retention_days=retention_days,
             quarter_hour_retention_days=quarter_hour_retention_days,
             rate_limits_per_minute=Jsonb(new_limits),
+            quotas=Jsonb(quotas if quotas or no_quotas else None),
         )  # fmt: skip
     show_one(changed, as_json)
 
@@ -164,7 +181,7 @@ def tenant_update(
 def tenant_set_calendar(
     dsn: str, as_json: bool, tenant: str, time_zone: str, week_start: int
 ) -> None:
-    """Change time zone and week start; days, weeks and months are recomputed."""
+    """Change time zone and week start; periods are cut anew, final figures that move are told."""
     with connect(dsn) as connection:
         (row,) = call(
             connection, SET_CALENDAR, tenant=tenant_id(connection, tenant), time_zone=time_zone,

@@ -25,9 +25,10 @@ HELP = {
     "tenant_deletions_waiting": "Deletions of tenants that are not done.",
     "job_last_success_timestamp_seconds": "When each job last finished well.",
     "job_failures_30d": "Runs of each job that failed or were interrupted.",
+    "tenant_events_quota_used_ratio": "Events stored by quota, of the 1,000 tenants nearest to it.",
     "bytes": "Size on disk, indexes included.",
 }
-LABELS = {"bytes": "relation"}
+LABELS = {"bytes": "relation", "tenant_events_quota_used_ratio": "tenant_id"}
 
 
 @get(

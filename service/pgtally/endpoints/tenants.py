@@ -19,10 +19,11 @@ from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.http.query_string import split_query
 from pgtally.http.replies import respond
 from pgtally.problems import Problem
+from pgtally.vocabulary import Quota
 
 FIELDS = """
     tenant_id, name, time_zone, week_start, event_retention_days, quarter_hour_retention_days,
-    rate_limits_per_minute, created_at"""
+    rate_limits_per_minute, created_at, quotas, usage"""
 CREATE = f"""
   select {FIELDS}, api_key
   from api.tenant_create(
@@ -46,6 +47,7 @@ UPDATE = f"""
     p_event_retention_days => %(event_retention_days)s::integer,
     p_quarter_hour_retention_days => %(quarter_hour_retention_days)s::integer,
     p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_quotas => %(quotas)s::jsonb,
     p_by => %(by)s::uuid)
 """
 DELETION = """
@@ -63,6 +65,7 @@ FIND_DELETION = f"""
 EVERY = UUID(int=0)
 # How long a request goes on removing what is left of a tenant.
 REMOVING_SECONDS = 2.0
+Quotas = dict[Quota, Annotated[int, Meta(ge=0, le=1_000_000_000_000_000)]]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
@@ -94,6 +97,13 @@ class TenantChange(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     rate_limits_per_minute: Annotated[
         Limits | None, Meta(description="Replaces all: limits that all keys of the tenant share.")
     ] = None
+    quotas: Annotated[
+        Quotas | None,
+        Meta(
+            description="Replaces all: most that is stored. Events beyond are refused with 403 and "
+            "the code `quota_exceeded`; of rejected events and receipts the oldest go."
+        ),
+    ] = None
 
 
 class Tenant(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -107,6 +117,11 @@ class Tenant(msgspec.Struct, rename="camel", omit_defaults=True):
     quarter_hour_retention_days: int | None
     rate_limits_per_minute: dict[str, int]
     created_at: datetime
+    quotas: Annotated[dict[str, int], Meta(description="Absent if there are none.")] = {}
+    usage: Annotated[
+        dict[str, int],
+        Meta(description="What is stored, measured each minute; of tenants with quotas."),
+    ] = {}
     api_key: str | None = None
 
 
@@ -201,7 +216,7 @@ async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
     summary="Change a tenant",
 )  # fmt: skip
 async def update_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
-    """Name, retention and rate limits; these hold within a few seconds."""
+    """Name, retention, rate limits (held within seconds) and quotas (within two minutes)."""
     change = await read_struct(request, _change)
     parameters = {
         "tenant": tenant_id,
@@ -209,6 +224,7 @@ async def update_tenant(request: Incoming, db: Db, tenant_id: FromPath[UUID]) ->
         "event_retention_days": _days(change.event_retention_days),
         "quarter_hour_retention_days": _days(change.quarter_hour_retention_days),
         "rate_limits_per_minute": Jsonb(change.rate_limits_per_minute),
+        "quotas": Jsonb(change.quotas),
         "by": caller_of(request).key_id,
     }
     rows = await db.call(UPDATE, parameters)

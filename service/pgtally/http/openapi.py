@@ -54,7 +54,7 @@ SUCCESSES = {"200": "Here it is.", "201": "Made.", "204": "Done."}
 ERRORS = {
     400: "What is wrong, where, and what is allowed.",
     401: "No key, or an unknown, expired or revoked one.",
-    403: "The key lacks the scope.",
+    403: "The key lacks the scope. With the code `quota_exceeded`: the tenant's quota is used up.",
     404: "There is none.",
     408: "The body did not arrive in time.",
     409: "It conflicts with what is there.",

@@ -33,6 +33,13 @@ declare
   v_data jsonb[] := p_data;
 begin
   conflicts := 0;
+  if v_tenant.stored_events >= v_tenant.event_quota then
+    raise exception using
+      errcode = 'TYQUO',
+      message = format('the quota of events is used up: %s of %s are stored',
+        v_tenant.stored_events, v_tenant.event_quota),
+      hint = 'Shorten the retention of raw events, erase some, or ask for a larger quota.';
+  end if;
   perform tally.check_events(
     v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
   loop
@@ -127,4 +134,4 @@ alter function api.events_ingest owner to tally_tenant;
 revoke all on function api.events_ingest from public;
 grant execute on function api.events_ingest to tally_service, tally_owner;
 comment on function api.events_ingest is
-  'Stores a batch of 1 to 10,000 events given as one array a field; returns how many were new, how many were there already, and in how many of these something else is stored under the same id and time (conflicts: the first stays). All or nothing; TY400 lists every bad event.';
+  'Stores a batch of 1 to 10,000 events given as one array a field; returns how many were new, how many were there already, and in how many of these something else is stored under the same id and time (conflicts: the first stays). All or nothing; TY400 lists every bad event; TYQUO where the tenant''s quota of events is used up.';

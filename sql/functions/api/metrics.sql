@@ -22,6 +22,16 @@ begin
   from tally.tenant_deletions as d
   where d.finished_at is null
   union all
+  (select 'tenant_events_quota_used_ratio', s.tenant_id::text, r.ratio
+  from tally.tenant_state as s
+  join tally.tenants as t on t.tenant_id = s.tenant_id
+  cross join lateral (
+    select ((s.usage ->> 'events')::numeric / nullif((t.quotas ->> 'events')::numeric, 0))::double precision
+  ) as r (ratio)
+  where t.quotas ? 'events' and t.deleted_at is null and r.ratio is not null
+  order by 3 desc
+  limit 1000)
+  union all
   select
     'bytes',
     case when c.relispartition then 'events' else c.relname::text end,
@@ -57,4 +67,4 @@ alter function api.metrics owner to tally_owner;
 revoke all on function api.metrics from public;
 grant execute on function api.metrics to tally_service;
 comment on function api.metrics is
-  'Figures for monitoring: backlog, fold lag, default partition, partitions ahead, healed summaries, rejected events, bytes, and when each job last succeeded.';
+  'Figures for monitoring: backlog, fold lag, default partition, partitions ahead, healed summaries, rejected events, used quotas of events, bytes, and when each job last succeeded.';

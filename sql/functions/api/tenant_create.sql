@@ -11,7 +11,7 @@ create function api.tenant_create(
 returns table (
   tenant_id uuid, name text, time_zone text, week_start integer, event_retention_days integer,
   quarter_hour_retention_days integer, rate_limits_per_minute jsonb, created_at timestamptz,
-  api_key text
+  quotas jsonb, usage jsonb, api_key text
 )
 language plpgsql volatile security definer
 set search_path = ''

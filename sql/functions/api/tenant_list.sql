@@ -7,7 +7,8 @@ create function api.tenant_list(
 )
 returns table (
   tenant_id uuid, name text, time_zone text, week_start integer, event_retention_days integer,
-  quarter_hour_retention_days integer, rate_limits_per_minute jsonb, created_at timestamptz
+  quarter_hour_retention_days integer, rate_limits_per_minute jsonb, created_at timestamptz,
+  quotas jsonb, usage jsonb
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -21,8 +22,10 @@ begin
   select
     t.tenant_id, t.name, t.time_zone, t.week_start::integer,
     extract(day from t.event_retention)::integer,
-    extract(day from t.quarter_hour_retention)::integer, t.rate_limits_per_minute, t.created_at
+    extract(day from t.quarter_hour_retention)::integer, t.rate_limits_per_minute, t.created_at,
+    t.quotas, case when t.quotas <> '{}' then s.usage else '{}' end
   from tally.tenants as t
+  join tally.tenant_state as s on s.tenant_id = t.tenant_id
   where t.name > p_after
     and t.deleted_at is null
     and (p_tenant = '00000000-0000-0000-0000-000000000000' or t.tenant_id = p_tenant)

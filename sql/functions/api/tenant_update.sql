@@ -7,11 +7,13 @@ create function api.tenant_update(
   p_event_retention_days integer default -1,
   p_quarter_hour_retention_days integer default -1,
   p_rate_limits_per_minute jsonb default 'null',
+  p_quotas jsonb default 'null',
   p_by uuid default '00000000-0000-0000-0000-000000000000'
 )
 returns table (
   tenant_id uuid, name text, time_zone text, week_start integer, event_retention_days integer,
-  quarter_hour_retention_days integer, rate_limits_per_minute jsonb, created_at timestamptz
+  quarter_hour_retention_days integer, rate_limits_per_minute jsonb, created_at timestamptz,
+  quotas jsonb, usage jsonb
 )
 language plpgsql volatile strict security definer
 set search_path = ''
@@ -21,6 +23,13 @@ begin
     raise exception using errcode = 'TY400', column = 'p_name', message = 'a name has 1 to 200 characters';
   elsif p_rate_limits_per_minute <> 'null' then
     perform tally.check_rate_limits(p_rate_limits_per_minute);
+  end if;
+  if p_quotas <> 'null' and not tally.is_quotas(p_quotas) then
+    raise exception using
+      errcode = 'TY400', column = 'p_quotas', message = 'quotas are {"quota": number}',
+      hint = format(
+        'Quotas are %s; numbers are whole, 0 to 1,000,000,000,000,000.',
+        array_to_string(tally.quota_names(), ', '));
   end if;
   update tally.tenants as t
   set
@@ -33,7 +42,8 @@ begin
       when p_quarter_hour_retention_days = -1 then t.quarter_hour_retention
       else tally.retention_interval(p_quarter_hour_retention_days, 'p_quarter_hour_retention_days')
     end,
-    rate_limits_per_minute = coalesce(nullif(p_rate_limits_per_minute, 'null'), t.rate_limits_per_minute)
+    rate_limits_per_minute = coalesce(nullif(p_rate_limits_per_minute, 'null'), t.rate_limits_per_minute),
+    quotas = coalesce(nullif(p_quotas, 'null'), t.quotas)
   where t.tenant_id = p_tenant and t.deleted_at is null;
   if not found then
     perform tally.tenant_read(p_tenant);
@@ -43,7 +53,8 @@ begin
     jsonb_strip_nulls(jsonb_build_object(
       'name', nullif(p_name, ''), 'event_retention_days', nullif(p_event_retention_days, -1),
       'quarter_hour_retention_days', nullif(p_quarter_hour_retention_days, -1),
-      'rate_limits_per_minute', nullif(p_rate_limits_per_minute, 'null'))));
+      'rate_limits_per_minute', nullif(p_rate_limits_per_minute, 'null'),
+      'quotas', nullif(p_quotas, 'null'))));
   return query select * from api.tenant_list(p_tenant => p_tenant);
 exception
   when check_violation then
@@ -56,4 +67,4 @@ alter function api.tenant_update owner to tally_owner;
 revoke all on function api.tenant_update from public;
 grant execute on function api.tenant_update to tally_service;
 comment on function api.tenant_update is
-  'Changes name, retention or rate limits of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY410, TY400.';
+  'Changes name, retention, rate limits or quotas of a tenant and returns it; a default leaves its field, retention 0 keeps for ever. TY404, TY410, TY400.';

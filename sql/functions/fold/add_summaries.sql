@@ -14,6 +14,9 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_locked_at timestamptz := clock_timestamp();
+  v_days_told_to timestamptz := tally.told_to(p_tenant, 'day');
+  v_weeks_told_to timestamptz := tally.told_to(p_tenant, 'week');
+  v_months_told_to timestamptz := tally.told_to(p_tenant, 'month');
 begin
   insert into tally.summaries as s (
     tenant_id, period_type, kind, period_start, event_type, event_count, value_count, value_sum,
@@ -46,31 +49,32 @@ begin
     p_tenant.tenant_id, r.period_type::"char", r.kind, r.period_start, r.event_type, r.event_count,
     r.value_count, r.value_sum, r.value_min, r.value_max, r.actors, v_locked_at,
     -- Nothing was a final figure too, if finalize has passed there.
-    1 + (r.period_start < tally.finalized_to(p_tenant, r.period_type))::integer,
+    case when r.period_start < r.told_to then p_tenant.late_revision else 1 end,
     tally.local_time(r.period_start, p_tenant.time_zone)
   from (
     select
       'quarter_hour' as period_type, q.kind, q.period_start, q.event_type, q.event_count,
-      q.value_count, q.value_sum, q.value_min, q.value_max, q.actors
+      q.value_count, q.value_sum, q.value_min, q.value_max, q.actors, null::timestamptz as told_to
     from quarters as q
     union all
     select
       g.period_type, g.kind, tally.day_start(g.first_on, p_tenant.time_zone), g.event_type,
-      g.event_count, g.value_count, g.value_sum, g.value_min, g.value_max, g.actors
+      g.event_count, g.value_count, g.value_sum, g.value_min, g.value_max, g.actors, g.told_to
     from (
       select
-        p.period_type, k.kind, p.first_on, k.event_type, sum(k.event_count)::bigint as event_count,
+        p.period_type, k.kind, p.first_on, p.told_to, k.event_type,
+        sum(k.event_count)::bigint as event_count,
         sum(k.value_count)::bigint as value_count, sum(k.value_sum) as value_sum,
         min(k.value_min) as value_min, max(k.value_max) as value_max,
         public.hll_union_agg(k.actors) as actors
       from kinds as k
       cross join lateral (
         values
-          ('day', k.on_day),
-          ('week', tally.first_date(k.on_day, 'week', p_tenant.week_start)),
-          ('month', tally.first_date(k.on_day, 'month', p_tenant.week_start))
-      ) as p (period_type, first_on)
-      group by p.period_type, k.kind, p.first_on, k.event_type
+          ('day', k.on_day, v_days_told_to),
+          ('week', tally.first_date(k.on_day, 'week', p_tenant.week_start), v_weeks_told_to),
+          ('month', tally.first_date(k.on_day, 'month', p_tenant.week_start), v_months_told_to)
+      ) as p (period_type, first_on, told_to)
+      group by p.period_type, k.kind, p.first_on, p.told_to, k.event_type
     ) as g
   ) as r
   order by 2, 3, 4, 5

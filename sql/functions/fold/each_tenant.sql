@@ -77,7 +77,7 @@ begin
       end if;
     end loop;
     v_tenants := v_locked;
-    v_until := clock_timestamp() + case p_step when 'fold' then interval '5 s' else interval '60 s' end;
+    v_until := clock_timestamp() + case when p_step in ('fold', 'measure') then interval '5 s' else interval '60 s' end;
   end loop;
 end
 $$;

@@ -15,6 +15,8 @@ begin
     when 'fold' then
       rows := tally.fold_tenant(p_tenant, 20000);
       more := rows >= 20000;
+    when 'measure' then
+      rows := tally.usage_measure(p_tenant);
     when 'finalize day', 'finalize week', 'finalize month' then
       select f.periods, f.healed into rows, healed
       from tally.finalize_tenant(p_tenant, split_part(p_step, ' ', 2), 31) as f;
@@ -40,4 +42,4 @@ $$;
 alter function tally.job_step owner to tally_owner;
 revoke all on function tally.job_step from public;
 comment on function tally.job_step is
-  'One step of a job (fold, finalize day, week or month, fill meters, verify, move retention bounds, apply retention, delete tenant) for a tenant; returns rows, healed rows and whether there is more.';
+  'One step of a job (fold, measure, finalize day, week or month, fill meters, verify, move retention bounds, apply retention, delete tenant) for a tenant; returns rows, healed rows and whether there is more.';

@@ -14,7 +14,7 @@ set enable_nestloop = off
 as $$
 declare
   v_id uuid := p_tenant.tenant_id;
-  v_finalized_to timestamptz := tally.finalized_to(p_tenant, p_period_type);
+  v_told_to timestamptz := tally.told_to(p_tenant, p_period_type);
   v_locked_at timestamptz := clock_timestamp();
   v_removed integer;
   v_emptied integer;
@@ -65,7 +65,7 @@ begin
     select
       v_id, p_period_type::"char", r.kind, r.period_start, r.event_type, r.event_count,
       r.value_count, r.value_sum, r.value_min, r.value_max, r.actors, v_locked_at,
-      1 + (r.period_start < v_finalized_to)::integer,
+      case when r.period_start < v_told_to then p_tenant.late_revision else 1 end,
       tally.local_time(r.period_start, p_tenant.time_zone)
     from unnest(p_rows) as r
     on conflict (tenant_id, period_type, kind, period_start, event_type) do update set

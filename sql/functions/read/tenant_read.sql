@@ -10,7 +10,8 @@ begin
   select
     t.tenant_id, t.time_zone, t.week_start, t.event_retention, t.quarter_hour_retention,
     s.events_kept_from, s.quarter_hours_kept_from, s.days_finalized_to, s.weeks_finalized_to,
-    s.months_finalized_to, s.meter_count
+    s.months_finalized_to, s.meter_count, s.told_to, s.late_revision,
+    (t.quotas ->> 'events')::bigint, (s.usage ->> 'events')::bigint
   into v_tenant
   from tally.tenants as t
   join tally.tenant_state as s on s.tenant_id = t.tenant_id
