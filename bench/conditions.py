@@ -63,7 +63,7 @@ def conditions(
     dsn: str, report: Report, running: Service, tenant: UUID, key: str,
     questions: dict[str, str], deltas: int,
 ) -> None:  # fmt: skip
-    """p50 of open questions, up to now: quiet, and as multiples of that."""
+    """p50 of questions up to now: quiet, and as multiples of that."""
     found: dict[str, dict[str, Load]] = {}
     with connect(dsn) as connection:
         connection.execute("call tally.fold()")
@@ -80,14 +80,14 @@ def conditions(
         with writer(dsn, running.port, key):
             report.progress("reads, a writer beside")
             took = seconds(lambda: found.update(writer=ask(running.port, key, questions)))
-        written = _lately(connection, tenant) - before
+        stored = (_lately(connection, tenant) - before) / took
         connection.execute("call tally.fold()")
     quiet = found.pop("quiet")
     report.section(
         "Reads in use",
-        "p50 over HTTP, ranges open to now: quiet, in ms, and how many times that it is with "
-        f"others beside. A writer has {WRITERS} connections; it stored {written / took:,.0f} events a "
-        "second. All share the cores.",
+        "p50 over HTTP, ranges to now: quiet, in ms, and how many times that it is with others "
+        f"beside. {WRITERS} connections wrote {stored:,.0f} events a second meanwhile. All share "
+        "the cores.",
     )
     report.table(
         ["question", "quiet", *found],
@@ -99,12 +99,6 @@ def conditions(
             for name, one in quiet.items()
         ],
     )  # fmt: skip
-    readers = found[f"{READERS} readers"]
-    report.text(
-        f"Questions a second by {READERS} readers, as multiples of one: "
-        + ", ".join(f"{name} {readers[name].rate / one.rate:.2f}" for name, one in quiet.items())
-        + "."
-    )
     if failed := sum(one.failed for part in [quiet, *found.values()] for one in part.values()):
         report.text(f"{failed} answers were no successes.")
 

@@ -1,5 +1,8 @@
 """Reads over HTTP as the number of events grows, and what one would do without summaries."""
 
+import re
+from datetime import date
+
 from bench.columnar import columnar
 from bench.conditions import cold, conditions
 from bench.http_load import load, request, service
@@ -17,8 +20,8 @@ QUESTIONS = {
     "summaries, a year of days": "/summaries?metric=type%203&from=2025-01-01&to=2026-01-01",
 }
 RAW = "select count(*) from tally.events where tenant_id = %s"
-OPEN = {
-    name: path.replace("&to=2026-01-01", "").replace("&to=2025-06-30", "")
+TO_NOW = {
+    name: re.sub(r"to=\d{4}-\d\d-\d\d", f"to={date.today().year + 1}-01-01", path)
     for name, path in QUESTIONS.items()
 }
 # Questions about properties: here belongs /analytics/events/breakdown too, once there is one.
@@ -55,7 +58,7 @@ def flat(
                 p50 = {name: values[-1] for name, values in found.items()}
                 p50 |= filters(report, running.port, key, size)
                 columnar(report, connection, tenant, size, p50)
-                conditions(dsn, report, running, tenant, key, OPEN, waiting)
+                conditions(dsn, report, running, tenant, key, TO_NOW, waiting)
         counted = min(run_seconds(connection, RAW, (tenant,)) for _ in range(3)) * 1000
         connection.execute(
             f"""
