@@ -46,7 +46,8 @@ mutants:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m tests.mutants $(only)
 
-# Ingest against COPY, flat reads, jobs, footprint: ten minutes; writes bench/RESULTS.md.
+# Ingest against COPY, flat reads, the same in use and after a restart, jobs, footprint: ten minutes;
+# writes bench/RESULTS.md. Beside DuckDB, if the extra `bench` is installed.
 bench:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m bench --output bench

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import math
 import os
 import random
 import statistics
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -117,7 +119,7 @@ def bulk_events(key: str, batches: int, size: int) -> list[bytes]:
     return made
 
 
-async def _run(port: int, requests: list[bytes], connections: int, seconds: float) -> Load:
+async def _run(port: int, requests: Iterable[bytes], connections: int, seconds: float) -> Load:
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     shared = iter(requests)
@@ -136,6 +138,12 @@ async def _run(port: int, requests: list[bytes], connections: int, seconds: floa
         time.perf_counter() - started,
         statistics.median(latencies) * 1000,
     )
+
+
+def write_until_stopped(port: int, key: str, connections: int) -> None:
+    """Sends single events until its process is ended."""
+    endless = (one for _ in itertools.count() for one in single_events(key, 1000))
+    asyncio.run(_run(port, endless, connections, math.inf))
 
 
 def _in_process(port: int, requests: list[bytes], connections: int, seconds: float) -> Load:

@@ -4,8 +4,34 @@ from uuid import UUID
 
 from bench.http_load import service
 from bench.report import Report
-from bench.setup import Connection, connect, new_tenant, peak_megabytes, run_seconds
+from bench.setup import (
+    Connection,
+    backend_seconds,
+    connect,
+    new_tenant,
+    peak_megabytes,
+    run_seconds,
+)
 
+# Events: of one tenant or of many with four each, over how long, of how many types.
+SHAPES = {
+    "a burst of minutes": (False, "10 minutes", 20),
+    "a day, 20 types": (False, "1 day", 20),
+    "a year, one type": (False, "365 days", 1),
+    "a year, 20 types": (False, "365 days", 20),
+    "many tenants": (True, "1 day", 2),
+}
+LONE = """
+  select count(i.accepted)
+  from generate_series(0::bigint, %(deltas)s - 1) as e (n)
+  join filled as f on f.n = e.n %% %(tenants)s
+  cross join lateral api.events_ingest(
+    f.tenant_id,
+    array[
+      '2025-12-31'::timestamptz - (e.n * 7919 %% %(deltas)s) * (%(span)s::interval / %(deltas)s)],
+    array[gen_random_uuid()], array['type ' || e.n %% %(types)s], array[e.n %% 100]::numeric[],
+    array['actor ' || (hashint8(e.n) & 8191)], array[null]::text[], array['{}'::jsonb]) as i
+"""
 PLAIN = """
   select
     date_bin('15 minutes', occurred_at, 'epoch'), event_type, count(*), count(value), sum(value),
@@ -87,6 +113,40 @@ def jobs(dsn: str, report: Report, sizes: list[int]) -> None:
     )  # fmt: skip
 
 
+def sparse(dsn: str, report: Report, deltas: int) -> None:
+    """fold of lone events that share few rows of summaries, or none."""
+    rows = []
+    for name, (tenants, span, types) in SHAPES.items():
+        report.progress(f"fold, {name}")
+        with connect(dsn) as connection:
+            count = max(1, deltas // 4) if tenants else 1
+            connection.execute("create temporary table filled (n bigint, tenant_id uuid)")
+            for n in range(count):
+                tenant, _ = new_tenant(connection, f"{name} {n}")
+                connection.execute("insert into filled values (%s, %s)", (n, tenant))
+            connection.execute(
+                LONE, {"deltas": deltas, "tenants": count, "span": span, "types": types}
+            )
+            connection.execute("analyze tally.summary_deltas")
+            before = backend_seconds(connection)
+            took = run_seconds(connection, "call tally.fold()")
+            used = backend_seconds(connection) - before
+            (touched,) = connection.execute(
+                "select count(*) from tally.summaries where tenant_id in"
+                " (select tenant_id from filled)"
+            ).fetchone() or (1,)
+        rows.append(
+            [
+                name, f"{deltas:,}", f"{touched:,}", f"{took:.1f}", f"{used / deltas * 1e6:.0f}",
+                f"{used / touched * 1e6:.0f}",
+            ]
+        )  # fmt: skip
+    report.section(
+        "Sparse fold", "A delta an event; CPU of the backend. The more rows, the less is shared."
+    )
+    report.table(["events", "deltas", "rows made", "s", "us a delta", "us a row"], rows)
+
+
 def footprint(dsn: str, report: Report) -> None:
     """What is on disk for what the other measurements have left, and what a process takes."""
     with connect(dsn) as connection:
@@ -113,6 +173,21 @@ def footprint(dsn: str, report: Report) -> None:
             " from tally.summaries"
             " group by 1 order by 1"
         ).fetchall()
+        weights = connection.execute(
+            """
+            select t.name, e.events, (s.bytes * %s / sum(s.bytes) over () / e.events)::float
+            from tally.tenants as t
+            cross join lateral (
+              select count(*) as events from tally.events as e where e.tenant_id = t.tenant_id
+            ) as e
+            cross join lateral (
+              select sum(pg_column_size(s)) as bytes
+              from tally.summaries as s where s.tenant_id = t.tenant_id
+            ) as s
+            where s.bytes > 0 and e.events > 0
+            """,
+            (size,),
+        ).fetchall()
     with service(dsn) as running:
         resident, started = peak_megabytes(running.pid, "VmRSS"), running.start_seconds
     report.section("Footprint", "On disk after the measurements above, and in memory.")
@@ -131,3 +206,19 @@ def footprint(dsn: str, report: Report) -> None:
             ["memory of a fresh worker", f"{resident:.0f} MB"],
         ],
     )
+    an_event = float(heap + index) / events
+    report.text(
+        "By size of tenant: a year of 20 types and 10,000 actors. Few events a day share no row of "
+        "summaries; the more, the less these add."
+    )
+    report.table(
+        ["events", "bytes an event", "of summaries", "together", "of the event alone"],
+        [
+            [
+                f"{n:,}", f"{an_event:.0f}", f"{more:.0f}", f"{an_event + more:.0f}",
+                f"{1 + more / an_event:.2f}",
+            ]
+            for name, n, more in sorted(weights, key=lambda row: row[1])
+            if name.startswith("year of")
+        ],
+    )  # fmt: skip

@@ -1,8 +1,13 @@
 """Reads over HTTP as the number of events grows, and what one would do without summaries."""
 
+import re
+from datetime import date
+
+from bench.columnar import columnar
+from bench.conditions import cold, conditions
 from bench.http_load import load, request, service
 from bench.report import Report
-from bench.setup import Connection, connect, fill_year, new_tenant, run_seconds
+from bench.setup import Scratch, connect, fill_year, new_tenant, run_seconds
 
 ANALYTICS = "/analytics/events/"
 QUESTIONS = {
@@ -15,6 +20,11 @@ QUESTIONS = {
     "summaries, a year of days": "/summaries?metric=type%203&from=2025-01-01&to=2026-01-01",
 }
 RAW = "select count(*) from tally.events where tenant_id = %s"
+TO_NOW = {
+    name: re.sub(r"to=\d{4}-\d\d-\d\d", f"to={date.today().year + 1}-01-01", path)
+    for name, path in QUESTIONS.items()
+}
+# Questions about properties: here belongs /analytics/events/breakdown too, once there is one.
 FILTERS = {
     "data.plan=pro": "data.plan=pro",
     "data.n=>1000": "data.n=%3E1000",
@@ -22,12 +32,19 @@ FILTERS = {
 }
 
 
-def flat(dsn: str, report: Report, sizes: list[int]) -> None:
-    """The same questions to tenants with more and more events."""
+def flat(
+    scratch: Scratch, report: Report, small: list[int], sizes: list[int], waiting: int
+) -> None:
+    """The same questions to tenants with more and more events; to the largest, in other conditions
+    too. The small tenants are there to be weighed at the end."""
+    dsn = scratch.dsn
     found: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     instead: list[list[str]] = []
     connection = connect(dsn)
     connection.execute("call tally.fold()")
+    for size in small:
+        tenant, _ = new_tenant(connection, f"year of {size}")
+        fill_year(connection, tenant, size)
     for size in sizes:
         report.progress(f"making {size:,} events of a year and their summaries")
         tenant, key = new_tenant(connection, f"year of {size}")
@@ -38,7 +55,10 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
                 load(running.port, [request(path, key)] * 100, 1, 30)
                 found[name].append(load(running.port, [request(path, key)] * 200, 1, 30).p50_ms)
             if size == sizes[-1]:
-                filters(report, connection, running.port, key, size)
+                p50 = {name: values[-1] for name, values in found.items()}
+                p50 |= filters(report, running.port, key, size)
+                columnar(report, connection, tenant, size, p50)
+                conditions(dsn, report, running, tenant, key, TO_NOW, waiting)
         counted = min(run_seconds(connection, RAW, (tenant,)) for _ in range(3)) * 1000
         connection.execute(
             f"""
@@ -71,18 +91,24 @@ def flat(dsn: str, report: Report, sizes: list[int]) -> None:
     )
     report.text("What one would do without summaries, for the same tenants:")
     report.table(["events", "count raw events", "refresh a daily materialized view"], instead)
+    connection.close()
+    with service(dsn, "with_select_1") as running:
+        cold(scratch, report, running, key, QUESTIONS)
 
 
-def filters(report: Report, connection: Connection, port: int, key: str, size: int) -> None:
-    """Filters read raw events: what a month of them costs."""
+def filters(report: Report, port: int, key: str, size: int) -> dict[str, float]:
+    """Filters read raw events: what a month of them costs. Returns the p50 of each in ms."""
     rows = []
+    p50 = {}
     month = ANALYTICS + "count?from=2025-03-01&to=2025-04-01&"
     events = size * 31 / 365
     for name, query in FILTERS.items():
         found = load(port, [request(month + query, key)] * 5, 1, 100)
         rows.append([name, f"{found.p50_ms:,.0f} ms", f"{found.p50_ms * 1e3 / events:.2f} us"])
+        p50[name] = found.p50_ms
     report.section(
         "Filters on properties and actors",
         f"They read raw events: a month of them, {events:,.0f} events.",
     )
     report.table(["filter", "p50", "an event"], rows)
+    return p50

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -30,10 +30,19 @@ TYPES = 20
 ACTORS = 10_000
 
 
+class Scratch(NamedTuple):
+    """A database, and how to restart its server, if that is ours; `restart` tells whether the
+    system's cache was dropped too."""
+
+    dsn: str
+    restart: Callable[[], bool] | None
+
+
 @contextlib.contextmanager
-def scratch_database(dsn: str | None) -> Iterator[str]:
-    """The dsn of a new, migrated database that is dropped at the end: on the server of `dsn`, or on
-    a private cluster."""
+def scratch_database(dsn: str | None) -> Iterator[Scratch]:
+    """A new, migrated database that is dropped at the end: on the server of `dsn`, or on a private
+    cluster."""
+    restart: Callable[[], bool] | None = None
     with contextlib.ExitStack() as stack:
         if dsn is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgtally-bench-")))
@@ -43,13 +52,30 @@ def scratch_database(dsn: str | None) -> Iterator[str]:
             stack.callback(cluster.remove)
             cluster.start()
             dsn = cluster.dsn("postgres")
+            restart = partial(_restart, cluster)
         name = f"pgtally_bench_{secrets.token_hex(4)}"
-        server = stack.enter_context(psycopg.connect(dsn, autocommit=True))
-        server.execute(f"create database {name}".encode())
-        stack.callback(lambda: server.execute(f"drop database {name} with (force)".encode()))
+        _on_server(dsn, f"create database {name}")
+        stack.callback(_on_server, dsn, f"drop database {name} with (force)")
         scratch = make_conninfo(dsn, dbname=name)
         migrate(scratch, lambda _: None)
-        yield scratch
+        yield Scratch(scratch, restart)
+
+
+def _on_server(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as server:
+        server.execute(statement.encode())
+
+
+def _restart(cluster: Cluster) -> bool:
+    cluster.stop()
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        return True
+    except OSError:
+        return False
+    finally:
+        cluster.start()
 
 
 def connect(dsn: str) -> Connection:

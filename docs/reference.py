@@ -248,7 +248,7 @@ def pages(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    with scratch_database(None) as dsn, psycopg.connect(dsn) as connection:
+    with scratch_database(None) as (dsn, _), psycopg.connect(dsn) as connection:
         for name, text in pages(connection).items():
             (FOLDER / name).write_text(text)
             print(f"wrote docs/{name}")

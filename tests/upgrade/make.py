@@ -57,7 +57,7 @@ def main() -> None:
     target = FOLDER / f"{__version__}.sql.gz"
     if target.exists():
         raise SystemExit(f"{target} exists: a release is dumped once")
-    with scratch_database(None) as dsn:
+    with scratch_database(None) as (dsn, _):
         with psycopg.connect(dsn, autocommit=True) as connection:
             fill(connection)
         command = [str(find_binaries() / "pg_dump"), "--exclude-schema=cron", dsn]

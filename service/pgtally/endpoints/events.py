@@ -94,19 +94,21 @@ class StoredReceipt(msgspec.Struct, rename="camel"):
 
 def _options(request: Incoming, body: bytes) -> store.Options:
     """Raises Problem 400 for an Idempotency-Key that is no key."""
-    preferences = {
-        part.strip().lower()
-        for part in request.headers.get("prefer", "").replace(";", ",").split(",")
-    }
-    key = request.headers.get("idempotency-key", "")
-    if "idempotency-key" in request.headers and not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
-        raise Problem(400, "an Idempotency-Key has 1 to 200 visible ASCII characters")
+    received = passage_of(request.scope).received
+    prefer, key = received.get("prefer"), received.get("idempotency-key")
+    if prefer is None and key is None:
+        return store.Options()
+    preferences = {part.strip().lower() for part in (prefer or "").replace(";", ",").split(",")}
     lenient = "handling=lenient" in preferences
-    representation = "return=representation" in preferences
-    asked = f"{request.scope['path']} {lenient}\n".encode()
+    fingerprint = b""
+    if key is not None:
+        if not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
+            raise Problem(400, "an Idempotency-Key has 1 to 200 visible ASCII characters")
+        asked = f"{request.scope['path']} {lenient}\n".encode()
+        fingerprint = hashlib.sha256(asked + body).digest()
     return store.Options(
-        lenient, "tx=rollback" in preferences, key, hashlib.sha256(asked + body).digest(),
-        representation,
+        lenient, "tx=rollback" in preferences, key or "", fingerprint,
+        "return=representation" in preferences,
     )  # fmt: skip
 
 
@@ -159,6 +161,7 @@ def _refusal(errors: list[FieldError], count: int) -> Problem:
     operation=Operation(
         scope="ingest",
         rate_class="ingest",
+        direct=True,
         body=Event,
         preferences=True,
         also={200: "The event was stored already."},

@@ -14,7 +14,7 @@ from litestar import Response, post
 
 from pgtally import formats
 from pgtally.database import Database
-from pgtally.http.body import OFF_LOOP_BYTES, inflate, off_loop
+from pgtally.http.body import OFF_LOOP_BYTES, inflate, off_loop, receive_body
 from pgtally.http.operation import OPEN, Door, Operation, ProblemBody, unauthorized
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.replies import respond
@@ -145,7 +145,7 @@ def _map(
 
 async def _take(request: Incoming, db: Database, kind: str | None) -> Response[Any]:
     # Content-Type and Content-Encoding lie: gzip labelled as a form, JSON as plain text. Sniff.
-    body = await request.body()
+    body = await receive_body(request)
     if body[:2] == b"\x1f\x8b":
         body = await off_loop(len(body) * 16, inflate, body, MAX_BODY_BYTES)
     passage = passage_of(request.scope)

@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
 from pgtally.http.authentication import Authentication
+from pgtally.http.body import receive_all
 from pgtally.http.edge import address_of
 from pgtally.http.operation import Operation, operation_of, unauthorized
 from pgtally.http.passage import Caller, passage_of
@@ -38,7 +38,7 @@ class Access(ASGIMiddleware):
         if not operation.public:
             door = operation.door
             try:
-                key = door.key_of_headers(Headers.from_scope(scope))
+                key = door.key_of_headers(passage_of(scope).received)
                 if not key and door.max_keyless_bytes:
                     self._addresses.check(address_of(scope))
                     body, receive = await _read_small(receive, door.max_keyless_bytes)
@@ -79,16 +79,8 @@ class Access(ASGIMiddleware):
 
 async def _read_small(receive: Receive, max_bytes: int) -> tuple[bytes, Receive]:
     """The body, and what gives it to the handler once more. Raises Problem 413."""
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            break
-        body += message["body"]
-        more = message["more_body"]
-        if len(body) > max_bytes:
-            raise Problem(413, f"a body of more than {max_bytes:,} bytes needs its key in a header")
+    refusal = f"a body of more than {max_bytes:,} bytes needs its key in a header"
+    body = await receive_all(receive, max_bytes, refusal)
     given = False
 
     async def receive_again() -> HTTPReceiveMessage:

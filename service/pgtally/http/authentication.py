@@ -57,11 +57,14 @@ class Authentication:
 
     async def find(self, key: str, address: str) -> Caller:
         """The caller with this key. Raises Problem 401, or 429 where an address keeps guessing."""
-        match = _shape.fullmatch(key)
-        caller = None
-        # The checksum tells a mistyped key from a real one without asking the database.
-        if match and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[2]:
-            caller = await self._caller(match[1], hashlib.sha256(key.encode()).digest(), address)
+        key_hash = hashlib.sha256(key.encode()).digest()
+        until, caller = self._known.get(key_hash, (0.0, None))
+        if until <= time.monotonic():
+            match = _shape.fullmatch(key)
+            caller = None
+            # The checksum tells a mistyped key from a real one without asking the database.
+            if match and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[2]:
+                caller = await self._caller(match[1], key_hash, address)
         if caller is None:
             self._addresses.spend(address)
             raise unauthorized("unknown, expired or revoked API key")
@@ -69,14 +72,10 @@ class Authentication:
         return caller
 
     async def _caller(self, key_prefix: str, key_hash: bytes, address: str) -> Caller | None:
-        """From memory, or from the database. Raises Problem 429."""
-        now = time.monotonic()
-        if self._unknown.get(key_hash, 0.0) > now:
+        """From the database, unless it is known to be none. Raises Problem 429."""
+        if self._unknown.get(key_hash, 0.0) > time.monotonic():
             return None
-        until, caller = self._known.get(key_hash, (0.0, None))
-        if until > now:
-            return caller
-        if caller is not None:
+        if key_hash in self._known:
             return await self._ask_once(key_prefix, key_hash)
         async with self._look_ups.turn(address):
             self._look_ups.check(address)

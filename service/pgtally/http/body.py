@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.types import Receive
 
 from pgtally.formats import JSON, NDJSON, all_text
+from pgtally.http.passage import passage_of
 from pgtally.problems import FieldError, Problem
 from pgtally.wording import decode_error
 
@@ -20,7 +22,35 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 def media_type_of(request: Request[Any, Any, Any]) -> str:
     """The content type of a request without its parameters; empty if it names none."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    received = passage_of(request.scope).received
+    return received.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def receive_all(receive: Receive, max_bytes: int, refusal: str) -> bytes:
+    """What comes, until it ends. Raises Problem 413 with this refusal for more than max_bytes."""
+    parts = []
+    left = max_bytes
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        parts.append(message["body"])
+        more = message["more_body"]
+        left -= len(parts[-1])
+        if left < 0:
+            raise Problem(413, refusal)
+    return b"".join(parts)
+
+
+async def receive_body(request: Request[Any, Any, Any]) -> bytes:
+    """The body as it was sent. Raises Problem 413 where it has more than its handler takes, before
+    it has come if its length is told."""
+    most = request.route_handler.resolve_request_max_body_size() or 0
+    refusal = f"the body has more than {most:,} bytes"
+    if int(passage_of(request.scope).received.get("content-length", 0)) > most:
+        raise Problem(413, refusal)
+    return await receive_all(request.receive, most, refusal)
 
 
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
@@ -28,10 +58,11 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     media_type = media_type_of(request)
     if media_type not in ("", JSON, *NDJSON_TYPES):
         raise Problem(415, f"content type {media_type}; use application/json or x-ndjson")
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    received = passage_of(request.scope).received
+    encoding = received.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise Problem(415, f"content encoding {encoding}; use gzip or none")
-    body = await request.body()
+    body = await receive_body(request)
     if encoding == "gzip":
         most: int = request.app.state.max_body_bytes
         # Gzip makes up to a thousand times as much of it.

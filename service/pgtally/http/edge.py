@@ -5,18 +5,20 @@ headers that tell browsers to keep their hands off.
 """
 
 import asyncio
-import secrets
+import os
 import time
 from typing import Any
 
 import structlog
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
+from litestar import Litestar, Request
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from pgtally.http.direct import direct_handlers
 from pgtally.http.passage import Passage, passage_of
-from pgtally.http.replies import encode_problem
+from pgtally.http.replies import handle, send_response
 from pgtally.logs import REQUEST_ID
-from pgtally.metrics import DURATION, LIMITED, REQUESTS
+from pgtally.metrics import LIMITED, duration_of, requests_of
 from pgtally.problems import Problem
 from pgtally.settings import Settings
 
@@ -27,10 +29,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CLIENT_CLOSED_REQUEST = 499
 log = structlog.get_logger()
 HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
 }
 
 
@@ -43,8 +45,10 @@ def address_of(scope: Scope) -> str:
 class Edge:
     """Wraps the application; makes the passage of each request, and ends it."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: Litestar, settings: Settings) -> None:
         self._app = app
+        self._direct = direct_handlers(app)
+        self._cors = app.cors_config is not None
         self._seconds = settings.request_timeout_ms / 1000
         self._log = settings.log_requests
 
@@ -53,9 +57,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = secrets.token_hex(8)
+        request_id = os.urandom(8).hex()
         REQUEST_ID.set(request_id)
-        added = {"X-Request-Id": request_id}
         begun = ended = reading = arrived = gone = False
         status = 0
 
@@ -67,16 +70,14 @@ class Edge:
                 if not ended:
                     deadline.reschedule(None)
                 elapsed_ms = (time.perf_counter() - started) * 1000
-                added["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(
-                        (name.lower().encode(), value.encode())
-                        for name, value in {**HEADERS, **added}.items()
-                        if name.lower().encode() not in present
-                    ),
-                ]
+                added = HEADERS.copy()
+                for name, text in passage.headers.items():
+                    added[name.encode()] = text.encode()
+                added[b"x-request-id"] = request_id.encode()
+                added[b"server-timing"] = b"total;dur=%.1f" % elapsed_ms
+                for present, _ in message["headers"]:
+                    added.pop(present, None)
+                message["headers"] = [*message["headers"], *added.items()]
             if not message.get("more_body"):
                 await send(message)
                 return
@@ -98,10 +99,19 @@ class Edge:
 
         try:
             async with asyncio.timeout(self._seconds) as deadline:
-                scope["state"] = {"passage": Passage(request_id, added, deadline, self._seconds)}
+                received = {
+                    name.decode("latin-1"): text.decode("latin-1")
+                    for name, text in reversed(scope["headers"])
+                }
+                passage = Passage(request_id, received, deadline, self._seconds)
+                scope["state"] = {"passage": passage}
                 if len(scope["query_string"]) > MAX_QUERY_BYTES:
                     raise Problem(414, f"the query is longer than {MAX_QUERY_BYTES:,} bytes")
-                await self._app(scope, receive_on, send_on)
+                app = self._direct.get((scope["method"], scope["path"]))
+                if app is None or (self._cors and "origin" in received):
+                    await self._app(scope, receive_on, send_on)
+                else:
+                    await app(scope, receive_on, send_on)
         except TimeoutError:
             ended = True
             if begun:
@@ -115,22 +125,22 @@ class Edge:
             )
             if reading:
                 late = Problem(408, f"the body did not arrive within {self._seconds:g} s")
-            await _send_problem(late, scope, send_on)
+            await send_response(handle(Request(scope), late), send_on)
         except Problem as problem:
             ended = True
-            await _send_problem(problem, scope, send_on)
+            await send_response(handle(Request(scope), problem), send_on)
         finally:
             status = CLIENT_CLOSED_REQUEST if gone else status
             self._tell(scope, status, time.perf_counter() - started)
-            for close in passage_of(scope).closing:
+            for close in passage.closing:
                 await close()
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         """Counts the request, and writes its line; never its query, which may name actors."""
         route = scope.get("path_template") or "none"
         method = scope["method"] if scope["method"] in METHODS else "other"
-        REQUESTS.labels(method, route, status).inc()
-        DURATION.labels(route).observe(seconds)
+        requests_of(method, route, status).inc()
+        duration_of(route).observe(seconds)
         if status == 429:
             LIMITED.labels(route).inc()
         if self._log:
@@ -147,20 +157,7 @@ class Edge:
             )
 
 
-async def _send_problem(problem: Problem, scope: Any, send: Send) -> None:
-    body = encode_problem(problem, scope)
-    headers = {"Content-Type": "application/problem+json", **problem.headers}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": problem.status,
-            "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
+def wrap(app: Litestar, settings: Settings) -> ASGIApp:
     """The application with its edge; X-Forwarded-For counts only from a trusted proxy."""
     edge: ASGIApp = Edge(app, settings)
     if settings.trusted_proxies:

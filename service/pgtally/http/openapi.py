@@ -344,7 +344,7 @@ class Page(OpenAPIRenderPlugin):
     """GET /schema: the reference page."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        passage_of(request.scope).headers["Content-Security-Policy"] = PAGE_POLICY
+        passage_of(request.scope).headers["content-security-policy"] = PAGE_POLICY
         return PAGE % SCRIPT
 
     def receive_router(self, router: Router) -> None:

@@ -31,10 +31,10 @@ class Door:
     # How much of a body is read to look for a key that no header has; 0: not at all.
     max_keyless_bytes = 0
 
-    def key_of_headers(self, headers: Any) -> str:
+    def key_of_headers(self, headers: dict[str, str]) -> str:
         """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
         401 where two differ."""
-        key: str = headers.get("x-api-key", "")
+        key = headers.get("x-api-key", "")
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = self.key_of_authorization(scheme.lower(), token.strip())
         if key and token and key != token:
@@ -82,6 +82,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     revalidated: bool = False
     # Tells in headers where retention made the range wider than asked.
     resolves: bool = False
+    # Called without Litestar's machinery: see direct.
+    direct: bool = False
     # Further answers: successes with what they mean, and errors.
     also: dict[int, str] = {}
     errors: tuple[int, ...] = ()

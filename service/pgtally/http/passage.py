@@ -43,10 +43,12 @@ class Passage(msgspec.Struct):
     """A request on its way from the edge to its handler and back."""
 
     request_id: str
-    # Added to the response.
-    headers: dict[str, str]
+    # The request's headers by their names in lower case; the first where one comes twice.
+    received: dict[str, str]
     deadline: asyncio.Timeout
     seconds: float
+    # Added to the response; their names are in lower case.
+    headers: dict[str, str] = {}
     caller: Caller | None = None
     key: str = ""
     # Counts events and bytes against the caller's limits.
@@ -58,7 +60,8 @@ class Passage(msgspec.Struct):
         """Counts what the request brings, and tells of it in its headers. Raises Problem 429."""
         if self.spend is not None:
             for name, text in (await self.spend(rate_class, cost)).items():
-                self.headers[name] = ", ".join(filter(None, [self.headers.get(name), text]))
+                told = self.headers.get(name)
+                self.headers[name] = f"{told}, {text}" if told else text
 
     def extend(self) -> None:
         """Gives the request its whole time again."""

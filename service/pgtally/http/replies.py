@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Send
 
 from pgtally.formats import CSV, JSON, NDJSON, csv_lines, encode, lines
 from pgtally.http.operation import Operation, ProblemBody, operation_of
@@ -62,6 +63,19 @@ def respond_page(
         query = urlencode([*kept, (parameter, following)])
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
     return response
+
+
+async def send_response(response: Response[Any], send: Send) -> None:
+    """Sends a response whose content is bytes, without Litestar."""
+    content = response.content
+    headers = [
+        (b"content-type", str(response.media_type).encode()),
+        (b"content-length", b"%d" % len(content)),
+        *((name.lower().encode(), text.encode()) for name, text in response.headers.items()),
+    ]
+    status = response.status_code or 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
 def encode_problem(problem: Problem, scope: Any) -> bytes:

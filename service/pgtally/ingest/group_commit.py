@@ -11,7 +11,7 @@ import msgspec
 
 from pgtally.database import Database
 from pgtally.ingest.events import Batch
-from pgtally.ingest.store import INGEST_EACH
+from pgtally.ingest.store import INGEST, INGEST_EACH
 from pgtally.metrics import FLUSH
 from pgtally.problems import is_about_content, log, problem_of
 from pgtally.vocabulary import EVENT_COLUMNS
@@ -69,9 +69,18 @@ class GroupCommit:
         arguments: dict[str, object] = {
             name: [getattr(one.event, name)[0] for one in taken] for name in EVENT_COLUMNS
         }
-        arguments["tenant"] = [one.tenant for one in taken]
         FLUSH.observe(len(taken))
         try:
+            if len(taken) == 1:
+                # Alone it needs none of what keeps events apart; a duplicate goes on to be told
+                # what is stored.
+                arguments["tenant"] = taken[0].tenant
+                rows = await self.database.call(INGEST, arguments, writes=True)
+                if rows[0][0] and not taken[0].stored.done():
+                    taken[0].stored.set_result(None)
+                if rows[0][0]:
+                    return
+            arguments["tenant"] = [one.tenant for one in taken]
             rows = await self.database.call(INGEST_EACH, arguments, writes=True)
         except Exception as error:
             if len(taken) > 1 and is_about_content(error):

@@ -15,7 +15,7 @@ def uuid7(at: datetime) -> UUID:
 
 def uuid7_time(value: UUID) -> datetime | None:
     """The time inside a UUIDv7, to the millisecond; None for any other UUID."""
-    if value.version != 7:
+    if value.int >> 76 & 0xF != 7 or value.int >> 62 & 0b11 != 0b10:
         return None
     try:
         return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)

@@ -27,7 +27,8 @@ begin
   then
     raise exception using errcode = 'TY400', message = 'the arrays differ in length';
   end if;
-  if exists (select from unnest(p_occurred_at) as at where at < v_earliest or at > now() + interval '1 hour') then
+  -- No query, which for a lone event costs a tenth of all.
+  if v_earliest > any (p_occurred_at) or now() + interval '1 hour' < any (p_occurred_at) then
     perform tally.raise_invalid(jsonb_agg(jsonb_build_object(
       'index', i - 1,
       'pointer', '/occurredAt',

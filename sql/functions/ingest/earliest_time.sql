@@ -1,5 +1,5 @@
 create function tally.earliest_time(p_tenant tally.tenant_context) returns timestamptz
-language sql stable strict
+language sql stable
 set search_path = ''
 as $$
   select greatest(
