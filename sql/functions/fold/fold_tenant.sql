@@ -14,6 +14,12 @@ declare
   v_deltas integer;
   v_last bigint;
 begin
+  if not exists (select from tally.summary_deltas as d where d.tenant_id = p_tenant)
+    and not exists (select from tally.meter_deltas as m where m.tenant_id = p_tenant)
+  then
+    return 0;
+  end if;
+  v_tenant := tally.tenant_lock(p_tenant);
   -- By range: deleting `in (select ... limit)` is quadratic in a nested loop, which the planner
   -- prefers while it takes this queue for empty. A delta with a smaller number that commits later
   -- waits for the next fold.
@@ -24,12 +30,6 @@ begin
     order by d.delta_id
     limit p_limit
   ) as o;
-  if v_last is null
-    and not exists (select from tally.meter_deltas as m where m.tenant_id = p_tenant)
-  then
-    return 0;
-  end if;
-  v_tenant := tally.tenant_lock(p_tenant);
   with taken as (
     delete from tally.summary_deltas as d
     where d.tenant_id = p_tenant and d.delta_id <= v_last
