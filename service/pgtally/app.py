@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from pgtally import logs, metrics, settings
+from pgtally import doors, logs, metrics, settings
 from pgtally.database import Database
 from pgtally.endpoints import (
     actors,
@@ -24,7 +24,6 @@ from pgtally.endpoints import (
     meters,
     raw_events,
     rejected,
-    segment,
     summaries,
     tenants,
 )
@@ -48,7 +47,7 @@ HANDLERS: dict[str, list[Any]] = {
         rejected.list_rejected_events, rejected.replay_rejected_events,
         raw_events.list_events, raw_events.export_events,
     ],
-    "Segment": [segment.segment_batch, segment.segment_message, segment.segment_metrics],
+    **doors.handlers(),
     "Analytics": [
         analytics.count_events, analytics.count_events_by_type, analytics.event_timeline,
         analytics.break_down_events, meters.create_meter, meters.list_meters, meters.update_meter,

@@ -152,12 +152,6 @@ BODY_EXAMPLES: dict[str, Any] = {
     "replayRejectedEvents": {"ids": []},
     "createMeter": {"name": "sales by plan", "types": ["purchase"], "by": ["data.plan"]},
     "updateMeter": {"maxGroups": 200},
-    "segmentBatch": {
-        "batch": [
-            {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1",
-             "timestamp": "2025-01-01T12:00:00Z", "properties": {"revenue": 12.5}}
-        ]
-    },
 }  # fmt: skip
 
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
@@ -274,10 +268,12 @@ def _operation(
         (reference,), defined = _schemas([struct])
         schemas.update(_decimals_are_numbers(defined))
         content: dict[str, Any] = {"schema": reference}
-        if operation["operationId"] in BODY_EXAMPLES:
-            content["example"] = BODY_EXAMPLES[operation["operationId"]]
+        example = declared.example or BODY_EXAMPLES.get(operation["operationId"])
+        if example:
+            content["example"] = example
         operation["requestBody"] = {
-            "required": not declared.body_optional, "content": {JSON: content},
+            "required": not declared.body_optional,
+            "content": dict.fromkeys(declared.consumes, content),
         }  # fmt: skip
         statuses |= {408, 413, 415}
     if declared.preferences:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar.types import Scope
 
+from pgtally.formats import JSON
 from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import RateClass
 from pgtally.vocabulary import Scope as KeyScope
@@ -74,6 +75,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: Any = None
     body_optional: bool = False
+    # Its media types, and one of the first, run as a request by a test.
+    consumes: tuple[str, ...] = (JSON,)
+    example: Any = None
     # Takes Idempotency-Key and Prefer.
     preferences: bool = False
     # Answers also as CSV and NDJSON; in pages, with a link to the next; with an ETag.
