@@ -31,7 +31,7 @@ from pgtally.endpoints import metrics as metrics_endpoint
 from pgtally.http import edge, openapi, replies
 from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
-from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
+from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
 from pgtally.problems import Problem
 
@@ -69,7 +69,11 @@ def create_app(config: settings.Settings) -> Litestar:
     commits = GroupCommit(database)
     readiness = health.Readiness(database)
     access = Access(
-        authentication, addresses, RateLimit(database, config), AtOnce(config.batches_at_once)
+        authentication,
+        addresses,
+        RateLimit(database, config),
+        AtOnce(config.batches_at_once),
+        Held(),
     )
 
     async def each_minute() -> None:

@@ -25,8 +25,16 @@ def cloudevents(fields):
     return {"specversion": '"1.0"', "source": '"/s"', "id": '"1"', **named}
 
 
+def posthog(fields):
+    names = {"type": "event", "occurredAt": "timestamp", "id": "uuid", "actorId": "distinct_id"}
+    named = {names.get(name, name): text for name, text in fields.items()}
+    properties = named.pop("data", "{}")
+    return {"distinct_id": '"u"', "properties": properties, **named}
+
+
 # How a door wants an event and a batch, and where.
 DOORS = {
+    "posthog": (posthog, '{{"batch": [{}]}}', "/batch/", {}),
     "segment": (segment, '{{"batch": [{}]}}', "/v1/batch", {}),
     "cloudevents": (
         cloudevents, "[{}]", "/cloudevents", {"Content-Type": "application/cloudevents-batch+json"},

@@ -1,5 +1,6 @@
 """What happens before a handler: the key, the scope, the rate limit."""
 
+from collections.abc import Callable
 from functools import partial
 
 from litestar.datastructures import Headers
@@ -8,11 +9,15 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
 from pgtally.http.authentication import Authentication
+from pgtally.http.body import GZIP, off_loop
 from pgtally.http.edge import address_of
 from pgtally.http.operation import Operation, operation_of, unauthorized
 from pgtally.http.passage import Caller, passage_of
-from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
+from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.problems import Problem
+
+# A body up to this may wait for its key without being counted.
+SMALL_BYTES = 65_536
 
 
 class Access(ASGIMiddleware):
@@ -27,11 +32,13 @@ class Access(ASGIMiddleware):
         addresses: AddressLimit,
         rate_limit: RateLimit,
         at_once: AtOnce,
+        held: Held,
     ) -> None:
         self._authentication = authentication
         self._addresses = addresses
         self._rate_limit = rate_limit
         self._at_once = at_once
+        self._held = held
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation = operation_of(scope)
@@ -41,8 +48,11 @@ class Access(ASGIMiddleware):
                 key = door.key_of_headers(Headers.from_scope(scope))
                 if not key and door.max_keyless_bytes:
                     self._addresses.check(address_of(scope))
-                    body, receive = await _read_small(receive, door.max_keyless_bytes)
-                    key = door.key_of_body(body)
+                    with self._held.by(address_of(scope)) as hold:
+                        body, receive = await _read_small(receive, door.max_keyless_bytes, hold)
+                        if body[:2] == GZIP:
+                            hold(door.max_keyless_bytes)
+                        key = await off_loop(len(body), door.key_of_body, body)
                 if not key:
                     raise unauthorized(
                         "no API key: send it as X-API-Key, or as Authorization: Bearer"
@@ -74,18 +84,23 @@ class Access(ASGIMiddleware):
         return caller
 
 
-async def _read_small(receive: Receive, max_bytes: int) -> tuple[bytes, Receive]:
-    """The body, and what gives it to the handler once more. Raises Problem 413."""
-    body = b""
+async def _read_small(
+    receive: Receive, max_bytes: int, hold: Callable[[int], None]
+) -> tuple[bytes, Receive]:
+    """The body, and what gives it to the handler once more; tells what it holds. Raises Problem."""
+    read = bytearray()
     more = True
     while more:
         message = await receive()
         if message["type"] != "http.request":
             break
-        body += message["body"]
+        read += message["body"]
         more = message["more_body"]
-        if len(body) > max_bytes:
+        if len(read) > max_bytes:
             raise Problem(413, f"a body of more than {max_bytes:,} bytes needs its key in a header")
+        if len(read) > SMALL_BYTES:
+            hold(len(message["body"]))
+    body = bytes(read)
     given = False
 
     async def receive_again() -> HTTPReceiveMessage:

@@ -13,6 +13,7 @@ from pgtally.problems import FieldError, Problem, of_decode_error
 
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
 OFF_LOOP_BYTES = 262_144
+GZIP = b"\x1f\x8b"
 Result = TypeVar("Result")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 

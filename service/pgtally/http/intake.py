@@ -10,7 +10,7 @@ import msgspec
 
 from pgtally import formats
 from pgtally.database import Database
-from pgtally.http.body import OFF_LOOP_BYTES, inflate, off_loop
+from pgtally.http.body import GZIP, OFF_LOOP_BYTES, inflate, off_loop
 from pgtally.http.operation import Door, unauthorized
 from pgtally.http.passage import Incoming, caller_of, passage_of
 from pgtally.ingest import store
@@ -18,7 +18,6 @@ from pgtally.ingest.events import Batch, utc_now
 from pgtally.ingest.messages import Mapper, decode, map_all
 from pgtally.problems import FieldError
 
-GZIP = b"\x1f\x8b"
 CHUNK = 5_000
 
 
@@ -44,8 +43,10 @@ class KeyInBody(Door):
             body = inflate(body, self.max_keyless_bytes)
         try:
             return str(self._keyed.decode(body).key)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            if named := self._named.findall(body):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # It is JSON, but no object.
+            named = not isinstance(error, msgspec.ValidationError) and self._named.findall(body)
+            if named:
                 return str(named[-1].decode())
             raise unauthorized(f"no API key: send it in a header, or as {self.field}") from None
 
@@ -70,8 +71,8 @@ async def read_messages(request: Incoming, max_bytes: int, door: KeyInBody) -> A
     await passage.charge("bytes", len(body))
     decoded = await off_loop(len(body), decode, body)
     key = decoded.get(door.field) if isinstance(decoded, dict) else None
-    if key and key != passage.key:
-        raise unauthorized(f"the header and {door.field} in the body name different keys")
+    if key != passage.key and (key or not door.key_of_headers(request.headers)):
+        raise unauthorized(f"{door.field} in the body is not the key that the request came with")
     return decoded
 
 
