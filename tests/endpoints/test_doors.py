@@ -1,10 +1,13 @@
 """What holds for every door: one rule book, no message that costs another its place, nothing lost."""
 
 import json
+import re
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import psycopg
 import pytest
+from pgtally.formats import encode
 
 from tests.endpoints.test_rule_book import CORPUS, rows
 
@@ -32,9 +35,14 @@ def posthog(fields):
     return {"distinct_id": '"u"', "properties": properties, **named}
 
 
+def browser(fields):
+    return {name: text for name, text in fields.items() if name not in ("occurredAt", "id")}
+
+
 # How a door wants an event and a batch, and where.
 DOORS = {
     "posthog": (posthog, '{{"batch": [{}]}}', "/batch/", {}),
+    "browser": (browser, '{{"events": [{}]}}', "/browser", {}),
     "segment": (segment, '{{"batch": [{}]}}', "/v1/batch", {}),
     "cloudevents": (
         cloudevents, "[{}]", "/cloudevents", {"Content-Type": "application/cloudevents-batch+json"},
@@ -85,6 +93,12 @@ def written(message):
     return "{" + ", ".join(f'"{name}": {text}' for name, text in message.items()) + "}"
 
 
+def without_receipt(door, db, client):
+    """What is stored; without the time where that is always the one of its receipt."""
+    found = rows(db, client.tenant_id)
+    return sorted((row[:1] + row[2:] for row in found), key=str) if door == "browser" else found
+
+
 def send(client, door, texts):
     _, body, path, headers = DOORS[door]
     return client.post(path, content=body.format(", ".join(texts)).encode(), headers=headers)
@@ -94,22 +108,28 @@ def test_of_the_corpus_nothing_is_lost_and_what_is_stored_is_what_our_own_door_s
     service, db, door
 ):
     whole, single, native = (service.tenant() for _ in range(3))
-    # jsonb writes 1e300 out: one digit more than may come in.
-    texts = [text for text in messages(door) if "1e300" not in text]
+    # PostgreSQL writes 1e300 and 1e-100 out: more digits than may come in. A page sends less at once.
+    longest = 15_000 if door == "browser" else 1_000_000
+    texts = [
+        text
+        for text in messages(door)
+        if not re.search("1e(300|-100)", text) and len(text) < longest
+    ]
     assert len(texts) > 60
-    assert send(whole, door, texts).status_code == 200
+    assert send(whole, door, texts).is_success
     for text in texts:
-        assert send(single, door, [text]).status_code == 200, text[:100]
+        assert send(single, door, [text]).is_success, text[:100]
     # The fate of a message does not depend on its neighbours.
-    assert rows(db, whole.tenant_id) == rows(db, single.tenant_id)
+    assert without_receipt(door, db, whole) == without_receipt(door, db, single)
     kept = whole.get("/events/rejected?limit=1000").json()["events"]
     assert 10 < len(kept) < len(texts)
     assert all(one["errors"] and one["source"] == door for one in kept)
-    exported = [json.loads(line) for line in whole.get("/events/export").text.splitlines()]
+    lines = whole.get("/events/export").text.splitlines()
+    exported = [json.loads(line, parse_float=Decimal) for line in lines]
     assert len(exported) > 20
     for event in exported:
         event.pop("receivedAt")
-    answer = native.post("/events/bulk", json=exported)
+    answer = native.post("/events/bulk", content=encode(exported))
     assert answer.json() == {"accepted": len(exported), "duplicates": 0}
     assert rows(db, native.tenant_id) == rows(db, whole.tenant_id)
 
@@ -128,6 +148,8 @@ def test_whatever_one_message_holds_the_others_are_stored_and_it_is_stored_or_ke
     client = service.tenant()
     at = datetime(2025, 6, 1, tzinfo=UTC).isoformat()
     shape, *_ = DOORS[door]
+    if door == "browser":
+        poison = poison.replace("x" * 1_000_000, "x" * 20_000)
     texts = []
     for n, inner in enumerate(("1", poison, "2")):
         fields = {
@@ -135,7 +157,7 @@ def test_whatever_one_message_holds_the_others_are_stored_and_it_is_stored_or_ke
             "data": f'{{"x": {inner}}}',
         }  # fmt: skip
         texts.append(written(shape(fields)))
-    assert send(client, door, texts).status_code == 200
+    assert send(client, door, texts).is_success
     counted = {one["type"]: one["total"] for one in client.get("/analytics/events/by-type").json()}
     kept = client.get("/events/rejected").json()["events"]
     assert (counted["t0"], counted["t2"]) == (1, 1)
@@ -153,7 +175,7 @@ def test_events_and_bytes_are_charged(service, door):
     fields = {"type": '"t"', "actorId": '"a"', "occurredAt": '"2025-06-01T12:00:00Z"'}
     message = written(DOORS[door][0](fields))
     answer = send(client, door, [message] * 5)
-    assert answer.status_code == 200
+    assert answer.is_success
     assert '"events";r=0' in answer.headers["RateLimit"]
     assert '"bytes";r=' in answer.headers["RateLimit"]
     assert send(client, door, [message]).status_code == 429

@@ -490,7 +490,7 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
         "/tenants", "/tenants/{tenant_id}", "/tenants/{tenant_id}/deletion", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate",
-        "/v1/m", *SEGMENT, "/cloudevents", *POSTHOG, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
+        "/v1/m", *SEGMENT, "/cloudevents", "/browser", *POSTHOG, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
         "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
         "/metrics", "/health/live", "/health/ready", "/health/details", "/summaries/changes", "/events/export",
         "/actors/{actor_id}", "/actors/{actor_id}/events",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from litestar.datastructures import Headers
 from litestar.enums import ScopeType
@@ -11,7 +12,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from pgtally.http.authentication import Authentication
 from pgtally.http.body import GZIP, off_loop
 from pgtally.http.edge import address_of
-from pgtally.http.operation import Operation, operation_of, unauthorized
+from pgtally.http.operation import CLOSED, Operation, operation_of, unauthorized
 from pgtally.http.passage import Caller, passage_of
 from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.problems import Problem
@@ -42,10 +43,14 @@ class Access(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation = operation_of(scope)
+        headers = Headers.from_scope(scope)
+        if "access-control-request-method" in headers and _is_for_pages(scope):
+            await _allow(send)
+            return
         if not operation.public:
             door = operation.door
             try:
-                key = door.key_of_headers(Headers.from_scope(scope))
+                key = door.key_of_headers(headers)
                 if not key and door.max_keyless_bytes:
                     self._addresses.check(address_of(scope))
                     with self._held.by(address_of(scope)) as hold:
@@ -60,14 +65,14 @@ class Access(ASGIMiddleware):
             except Problem:
                 self._addresses.spend(address_of(scope))
                 raise
-            caller = await self._admit(scope, operation, key)
+            caller = await self._admit(scope, operation, key, headers.get("origin", ""))
             if operation.rate_class == "bulk":
                 with self._at_once.one(caller.tenant_id):
                     await next_app(scope, receive, send)
                 return
         await next_app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, operation: Operation, key: str) -> Caller:
+    async def _admit(self, scope: Scope, operation: Operation, key: str, origin: str) -> Caller:
         """Finds the caller, checks the scope and counts the request. Raises Problem."""
         passage = passage_of(scope)
         caller = await self._authentication.find(key, address_of(scope))
@@ -78,10 +83,40 @@ class Access(ASGIMiddleware):
             raise Problem(403, f"this key lacks the scope {operation.scope}")
         if operation.installation and caller.tenant_id is not None:
             raise Problem(403, "this endpoint needs a key of the installation")
+        if caller.origins:
+            if not operation.door.takes_public_keys:
+                raise Problem(403, "a key that is bound to origins is not for this endpoint")
+            if origin not in caller.origins:
+                raise Problem(403, "this key is bound to other origins")
+            passage.headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         passage.spend = partial(self._rate_limit.spend, caller)
         if operation.rate_class is not None:
             passage.headers.update(await self._rate_limit.spend(caller, operation.rate_class))
         return caller
+
+
+def _is_for_pages(scope: Any) -> bool:
+    """Is this a preflight for a door that pages may use? It has a handler that Litestar made."""
+    return scope["method"] == "OPTIONS" and any(
+        handler.opt.get("operation", CLOSED).door.takes_public_keys
+        for route in scope["litestar_app"].routes
+        if getattr(route, "path_format", "") == scope["path_template"]
+        for handler in getattr(route, "route_handlers", ())
+    )
+
+
+async def _allow(send: Send) -> None:
+    """Tells browsers that a page may send a POST. Whose key that carries is not known yet: what
+    the page may read of the answer, if anything, is said with it."""
+    headers = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, X-API-Key",
+        "Access-Control-Max-Age": "86400",
+    }
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 204, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _read_small(

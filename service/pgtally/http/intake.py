@@ -26,6 +26,7 @@ class KeyInBody(Door):
     set no header when a page closes, and some clients set none at all."""
 
     max_keyless_bytes = 65_536
+    takes_public_keys = True
     field = "key"
 
     _keyed: Any

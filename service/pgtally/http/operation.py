@@ -31,6 +31,9 @@ class Door:
     security: tuple[str, ...] = ("apiKey", "bearer")
     # How much of a body is read to look for a key that no header has; 0: not at all.
     max_keyless_bytes = 0
+    # May a key that is bound to origins come through? Everybody has it, so only where the answer
+    # tells nothing of what is stored.
+    takes_public_keys = False
 
     def key_of_headers(self, headers: Any) -> str:
         """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
