@@ -1,6 +1,4 @@
 -- depends: 0011.meters
--- Doors for other clients: rejected events name the door that they came through.
--- depends: 0004.ingest
 -- Doors for other clients: rejected events name the door that they came through; keys can be bound to
 -- the pages that use them.
 set local lock_timeout = '5s';

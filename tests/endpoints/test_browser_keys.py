@@ -2,6 +2,7 @@
 one? And the door for pages, without a browser; tests/browser has it with one."""
 
 import json
+import re
 
 import httpx
 import psycopg
@@ -105,9 +106,6 @@ def test_such_a_key_opens_no_other_door_whoever_has_it(service, client):
     """POST /events tells what is stored under an id, a receipt what came before."""
     key = make(client)["apiKey"]
     document = httpx.get(service.url + "/schema/openapi.json").json()
-    values = {
-        "tenant_id": client.tenant_id, "key_id": client.tenant_id, "actor_id": "a", "idempotency_key": "k",
-    }  # fmt: skip
     open_to_it, tried = set(), 0
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -115,7 +113,7 @@ def test_such_a_key_opens_no_other_door_whoever_has_it(service, client):
                 continue
             tried += 1
             answer = httpx.request(
-                method, service.url + path.format(**values), headers={"X-API-Key": key, "Origin": ORIGIN},
+                method, service.url + re.sub("{.*?}", client.tenant_id, path), headers={"X-API-Key": key, "Origin": ORIGIN},
                 content=None if method == "get" else b"{}",
             )  # fmt: skip
             if answer.status_code != 403:
