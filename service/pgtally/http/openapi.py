@@ -228,7 +228,9 @@ def _success(
             headers += more
     success["headers"] = _named(headers)
     returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
-    if returned and returned[0] is not Any and status != "204":
+    if status == "204":
+        success.pop("content", None)
+    elif returned and returned[0] is not Any:
         (schema,), defined = _schemas([returned[0]])
         schemas.update(_decimals_are_numbers(defined))
         success["content"] = {JSON: {"schema": _decimals_are_numbers(schema)}}
