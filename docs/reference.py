@@ -70,8 +70,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
             meaning = one.get("description", "") + told
             rows.append([f"`{one['name']}`", one["in"], _kind(one["schema"]), meaning])
         text += _table(["parameter", "in", "type", "meaning"], rows) + "\n"
-    for media in operation.get("requestBody", {}).get("content", {}).values():
+    content = operation.get("requestBody", {}).get("content", {})
+    for media in list(content.values())[:1]:
         text += f"Body: {_kind(media['schema'])}"
+        if len(content) > 1:
+            text += f" as {', '.join(f'`{name}`' for name in content)}"
         if "example" in media:
             example = msgspec.json.format(msgspec.json.encode(media["example"]), indent=2).decode()
             text += f", for example\n\n```json\n{example}\n```\n"

@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from pgtally import logs, metrics, settings
+from pgtally import doors, logs, metrics, settings
 from pgtally.database import Database
 from pgtally.endpoints import (
     actors,
@@ -24,7 +24,6 @@ from pgtally.endpoints import (
     meters,
     raw_events,
     rejected,
-    segment,
     summaries,
     tenants,
 )
@@ -32,7 +31,7 @@ from pgtally.endpoints import metrics as metrics_endpoint
 from pgtally.http import edge, openapi, replies
 from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
-from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
+from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
 from pgtally.problems import Problem
 
@@ -48,7 +47,7 @@ HANDLERS: dict[str, list[Any]] = {
         rejected.list_rejected_events, rejected.replay_rejected_events,
         raw_events.list_events, raw_events.export_events,
     ],
-    "Segment": [segment.segment_batch, segment.segment_message, segment.segment_metrics],
+    **doors.handlers(),
     "Analytics": [
         analytics.count_events, analytics.count_events_by_type, analytics.event_timeline,
         analytics.break_down_events, meters.create_meter, meters.list_meters, meters.update_meter,
@@ -70,7 +69,11 @@ def create_app(config: settings.Settings) -> Litestar:
     commits = GroupCommit(database)
     readiness = health.Readiness(database)
     access = Access(
-        authentication, addresses, RateLimit(database, config), AtOnce(config.batches_at_once)
+        authentication,
+        addresses,
+        RateLimit(database, config),
+        AtOnce(config.batches_at_once),
+        Held(),
     )
 
     async def each_minute() -> None:

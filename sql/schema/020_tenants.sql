@@ -147,7 +147,9 @@ create table tally.api_keys (
   revoked_at timestamptz,
   last_used_at timestamptz,
   lineage_id uuid,
-  constraint api_keys_without_tenant check (tenant_id is not null or scopes = array['admin'])
+  origins text[] not null default '{}',
+  constraint api_keys_without_tenant check (tenant_id is not null or scopes = array['admin']),
+  constraint api_keys_origins check (origins = '{}' or scopes = array['ingest'])
 );
 comment on table tally.api_keys is
   'API keys. The key itself is shown once, when it is made, and never stored. Scope ingest stores events, read asks for figures, admin erases. A key without a tenant, always of scope admin, makes tenants.';
@@ -158,6 +160,8 @@ comment on column tally.api_keys.rate_limits_per_minute is
   'Overrides, for example {"ingest": 5000}: requests a minute by class (ingest, bulk, analytics, summaries, tenants), counted for this key and its lineage; 0 refuses all.';
 comment on column tally.api_keys.lineage_id is
   'The first of the keys that share the buckets of their own limits: successors, and keys made by a key with limits. NULL for that first key itself.';
+comment on column tally.api_keys.origins is
+  'The pages that may use the key: https://example.com, as browsers name them. It is public then, has the scope ingest alone, and stores events in forms whose answers tell nothing. Empty: from anywhere, except that browsers are told to keep other pages off.';
 create index api_keys_tenant_id on tally.api_keys (tenant_id);
 
 alter table tally.api_keys enable row level security;

@@ -3,7 +3,7 @@ create table tally.rejected_events (
   rejected_id bigint generated always as identity,
   event_hash bytea not null,
   rejected_at timestamptz not null default now(),
-  source text not null check (source in ('bulk', 'segment')),
+  source text not null check (source ~ '^[a-z]{1,20}$'),
   errors jsonb not null,
   event text not null,
   replayable boolean not null,
@@ -11,9 +11,9 @@ create table tally.rejected_events (
   unique (tenant_id, event_hash)
 );
 comment on table tally.rejected_events is
-  'Events that lenient requests and Segment clients sent and that could not be stored, kept for 30 days so that nothing is lost: to be looked at and replayed.';
+  'Events that lenient requests and clients of the other doors sent and that could not be stored, kept for 30 days so that nothing is lost: to be looked at and replayed.';
 comment on column tally.rejected_events.event_hash is 'sha-256 of event: one that is sent again is kept once.';
-comment on column tally.rejected_events.source is 'bulk: in the form of POST /events; segment: from a Segment client.';
+comment on column tally.rejected_events.source is 'bulk: in the form of POST /events; else the door that it came through: segment, posthog, cloudevents, browser.';
 comment on column tally.rejected_events.errors is 'What was wrong: [{"pointer", "detail"}].';
 comment on column tally.rejected_events.event is 'The event as it came, as text, since it may not even be JSON.';
 comment on column tally.rejected_events.replayable is 'Is it in the form of POST /events, so that api.rejected_replay can try it again?';

@@ -19,6 +19,7 @@ def test_every_example_of_the_document_works(service, subtests):
     key = client.post("/keys", json={"name": "to rotate", "scopes": ["read"]}).json()["id"]
     values = {
         "tenant_id": str(client.tenant_id), "key_id": key, "actor_id": "user-17", "idempotency_key": "k1",
+        "project": "@current", "flag": "beta", "token": "phc_x",
     }  # fmt: skip
     client.post("/events", json={"type": "a"}, headers={"Idempotency-Key": "k1"})
     tried = 0

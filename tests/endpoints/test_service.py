@@ -19,6 +19,11 @@ SEGMENT = {
         "alias", "a",
     )
 }  # fmt: skip
+POSTHOG = {
+    "/batch", "/i/v0/ai/batch", "/capture", "/e", "/i/v0/e", "/track", "/engage", "/i/v1/analytics/events",
+    "/flags", "/decide", "/flags/definitions", "/api/feature_flag/local_evaluation", "/array/{token}/config",
+    "/api/projects/{project}/feature_flags/{flag}/remote_config",
+}  # fmt: skip
 COUNT = "/analytics/events/count"
 BY_TYPE = "/analytics/events/by-type"
 TIMELINE = "/analytics/events/timeline"
@@ -528,7 +533,7 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     assert set(document["paths"]) == {
         "/tenants", "/tenants/{tenant_id}", "/tenants/{tenant_id}/deletion", "/keys", "/keys/{key_id}", "/keys/{key_id}/rotate",
-        "/v1/m", *SEGMENT, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
+        "/v1/m", *SEGMENT, "/cloudevents", "/browser", *POSTHOG, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
         "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
         "/metrics", "/health/live", "/health/ready", "/health/details", "/summaries/changes", "/events/export",
         "/actors/{actor_id}", "/actors/{actor_id}/events",

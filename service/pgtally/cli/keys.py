@@ -16,7 +16,8 @@ CREATE = """
     p_name => %(name)s::text,
     p_scopes => %(scopes)s::text[],
     p_expires_at => %(expires_at)s::timestamptz,
-    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb)
+    p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
+    p_origins => %(origins)s::text[])
 """
 LIST = """
   select *
@@ -67,6 +68,10 @@ def key() -> None:
     "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=SCOPES,
     help="Repeatable.",
 )  # fmt: skip
+@click.option(
+    "--origin", "origins", multiple=True,
+    help="For pages: https://example.com; with --scope ingest. Repeatable.",
+)  # fmt: skip
 @click.option("--expires", type=click.DateTime(), help="In UTC; never, if absent.")
 def key_create(
     dsn: str,
@@ -76,6 +81,7 @@ def key_create(
     installation: bool,
     name: str,
     scopes: tuple[str, ...],
+    origins: tuple[str, ...],
     expires: datetime | None,
 ) -> None:
     """Make a key, of a tenant or of the installation, and show it this once."""
@@ -87,7 +93,7 @@ def key_create(
             (made,) = call(
                 connection, CREATE, tenant=tenant_id(connection, tenant or ""), name=name,
                 scopes=list(scopes), expires_at=f"{expires}Z" if expires else "infinity",
-                rate_limits_per_minute=Jsonb(limits),
+                rate_limits_per_minute=Jsonb(limits), origins=list(origins),
             )  # fmt: skip
     show_one(made, as_json)
 

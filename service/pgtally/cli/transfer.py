@@ -22,13 +22,13 @@ import msgspec
 import psycopg
 
 from pgtally.cli.load import full_weeks, make_partitions
+from pgtally.doors import segment
 from pgtally.endpoints import tenants
 from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent, events_of
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
-from pgtally.ingest import segment
 from pgtally.ingest.events import Batch, Event, decode_events, utc_now
-from pgtally.ingest.segment import Unmappable
+from pgtally.ingest.messages import Unmappable, decode
 from pgtally.ingest.store import INGEST
 from pgtally.problems import FieldError, Problem, of_database_error
 
@@ -172,7 +172,7 @@ def _decode(
         batch = Batch()
         for index, (_, line) in enumerate(lines):
             try:
-                segment.add_message(batch, segment.decode(line), None, tenant, index, now)
+                segment.add_message(batch, decode(line), index, tenant, now)
             except Unmappable as error:
                 batch.errors.append(FieldError(str(error), index=index))
             except Problem as problem:

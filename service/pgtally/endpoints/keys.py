@@ -26,18 +26,19 @@ CREATE = """
     p_scopes => %(scopes)s::text[],
     p_expires_at => %(expires_at)s::timestamptz,
     p_rate_limits_per_minute => %(rate_limits_per_minute)s::jsonb,
-    p_by => %(by)s::uuid)
+    p_by => %(by)s::uuid,
+    p_origins => %(origins)s::text[])
 """
 LIST = """
   select
     key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, expires_at, revoked_at,
-    last_used_at
+    last_used_at, origins
   from api.key_list(p_tenant => %(tenant)s::uuid)
 """
 ROTATE = """
   select
     key_id, name, key_prefix, scopes, rate_limits_per_minute, created_at, expires_at, api_key,
-    old_expires_at
+    old_expires_at, origins
   from api.key_rotate(
     p_tenant => %(tenant)s::uuid,
     p_key_id => %(key)s::uuid,
@@ -77,6 +78,14 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
             "keys pass on theirs, or 0."
         ),
     ] = {}
+    origins: Annotated[
+        list[str],
+        Meta(
+            max_length=20,
+            description="For pages: `https://example.com`. The key is public then, has the scope "
+            "ingest alone, and works from these pages only.",
+        ),
+    ] = []
 
 
 class Rotation(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -99,6 +108,7 @@ class MadeKey(msgspec.Struct, rename="camel", omit_defaults=True):
     expires_at: datetime | None
     api_key: str
     old_key_expires_at: datetime | None = None
+    origins: list[str] = []
 
 
 class Key(msgspec.Struct, rename="camel"):
@@ -113,6 +123,7 @@ class Key(msgspec.Struct, rename="camel"):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    origins: list[str]
 
 
 class RevokedKey(msgspec.Struct, rename="camel"):
@@ -156,12 +167,14 @@ async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:
         "expires_at": new.expires_at or "infinity",
         "rate_limits_per_minute": Jsonb(new.rate_limits_per_minute),
         "by": caller.key_id,
+        "origins": list(dict.fromkeys(new.origins)),
     }
     rows = await db.call(CREATE, parameters, repeatable=False)
     key_id, prefix, created_at, api_key, expires_at, limits = rows[0]
     made = MadeKey(
-        key_id, new.name, prefix, parameters["scopes"], limits, created_at, expires_at, api_key
-    )
+        key_id, new.name, prefix, parameters["scopes"], limits, created_at, expires_at, api_key,
+        origins=parameters["origins"],
+    )  # fmt: skip
     return respond(made, 201)
 
 
@@ -185,8 +198,8 @@ async def list_keys(request: Incoming, db: Db) -> Response[list[Key]]:
     summary="Replace a key",
 )  # fmt: skip
 async def rotate_key(request: Incoming, db: Db, key_id: FromPath[UUID]) -> Response[MadeKey]:
-    """A new key with the same name, scopes, limits and expiry; both work for `overlapSeconds`, and
-    count as one. No key gets one that may more than itself."""
+    """A new key with the same name, scopes, limits, origins and expiry; both work for
+    `overlapSeconds`, and count as one. No key gets one that may more than itself."""
     caller = caller_of(request)
     tenant = _tenant(request)
     rotation = await read_struct(request, _rotation)

@@ -85,7 +85,7 @@ _replay = msgspec.json.Decoder(Replay)
     summary="Events that could not be stored",
 )
 async def list_rejected_events(request: Incoming, db: Db) -> Response[RejectedPage]:
-    """Of lenient requests and Segment clients; kept for 30 days."""
+    """Of lenient requests and of the other doors; kept for 30 days."""
     _, arguments = read_query(request, RejectedQuery)
     rows = await db.read(arguments["tenant"], LIST, arguments)
     events = [

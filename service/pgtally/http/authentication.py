@@ -17,7 +17,7 @@ from pgtally.http.rate_limit import AddressLimit, remember
 FIND = """
   select
     key_hash, key_id, tenant_id, scopes, key_limits_per_minute, tenant_limits_per_minute,
-    lineage_id, tenant_deleted
+    lineage_id, tenant_deleted, origins
   from api.key_find(p_key_prefix => %(key_prefix)s::text)
 """
 TOUCH = """

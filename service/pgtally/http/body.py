@@ -16,6 +16,9 @@ from pgtally.wording import decode_error
 
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
 OFF_LOOP_BYTES = 262_144
+# A body up to this may wait for its key without being counted.
+SMALL_BYTES = 65_536
+GZIP = b"\x1f\x8b"
 Result = TypeVar("Result")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -26,8 +29,11 @@ def media_type_of(request: Request[Any, Any, Any]) -> str:
     return received.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def receive_all(receive: Receive, max_bytes: int, refusal: str) -> bytes:
-    """What comes, until it ends. Raises Problem 413 with this refusal for more than max_bytes."""
+async def receive_all(
+    receive: Receive, max_bytes: int, refusal: str, hold: Callable[[int], None] | None = None
+) -> bytes:
+    """What comes, until it ends; tells `hold` of every part beyond the first 64 KB. Raises Problem
+    413 with this refusal for more than max_bytes."""
     parts = []
     left = max_bytes
     more = True
@@ -40,6 +46,8 @@ async def receive_all(receive: Receive, max_bytes: int, refusal: str) -> bytes:
         left -= len(parts[-1])
         if left < 0:
             raise Problem(413, refusal)
+        if hold is not None and max_bytes - left > SMALL_BYTES:
+            hold(len(parts[-1]))
     return b"".join(parts)
 
 

@@ -154,12 +154,6 @@ BODY_EXAMPLES: dict[str, Any] = {
     "replayRejectedEvents": {"ids": []},
     "createMeter": {"name": "sales by plan", "types": ["purchase"], "by": ["data.plan"]},
     "updateMeter": {"maxGroups": 200},
-    "segmentBatch": {
-        "batch": [
-            {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1",
-             "timestamp": "2025-01-01T12:00:00Z", "properties": {"revenue": 12.5}}
-        ]
-    },
 }  # fmt: skip
 
 HIDDEN_DEFAULTS = ("-infinity", "infinity", "")
@@ -245,7 +239,9 @@ def _success(
             headers += more
     success["headers"] = _named(headers)
     returned = typing.get_args(typing.get_type_hints(handler.fn).get("return"))
-    if returned and returned[0] is not Any:
+    if status == "204":
+        success.pop("content", None)
+    elif returned and returned[0] is not Any:
         (schema,), defined = _schemas([returned[0]])
         schemas.update(defined)
         success["content"] = {JSON: {"schema": schema}}
@@ -286,10 +282,12 @@ def _operation(
         (reference,), defined = _schemas([struct])
         schemas.update(defined)
         content: dict[str, Any] = {"schema": reference}
-        if operation["operationId"] in BODY_EXAMPLES:
-            content["example"] = BODY_EXAMPLES[operation["operationId"]]
+        example = declared.example or BODY_EXAMPLES.get(operation["operationId"])
+        if example:
+            content["example"] = example
         operation["requestBody"] = {
-            "required": not declared.body_optional, "content": {JSON: content},
+            "required": not declared.body_optional,
+            "content": dict.fromkeys(declared.consumes, content),
         }  # fmt: skip
         statuses |= {408, 413, 415}
     if declared.preferences:

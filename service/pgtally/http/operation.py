@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar.types import Scope
 
+from pgtally.formats import JSON
 from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import RateClass
 from pgtally.vocabulary import Scope as KeyScope
@@ -30,6 +31,9 @@ class Door:
     security: tuple[str, ...] = ("apiKey", "bearer")
     # How much of a body is read to look for a key that no header has; 0: not at all.
     max_keyless_bytes = 0
+    # May a key that is bound to origins come through? Everybody has it, so only where the answer
+    # tells nothing of what is stored.
+    takes_public_keys = False
 
     def key_of_headers(self, headers: dict[str, str]) -> str:
         """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
@@ -74,6 +78,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: Any = None
     body_optional: bool = False
+    # Its media types, and one of the first, run as a request by a test.
+    consumes: tuple[str, ...] = (JSON,)
+    example: Any = None
     # Takes Idempotency-Key and Prefer.
     preferences: bool = False
     # Answers also as CSV and NDJSON; in pages, with a link to the next; with an ETag.

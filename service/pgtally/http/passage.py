@@ -30,6 +30,8 @@ class Caller(msgspec.Struct, frozen=True):
     # By which requests count where the key has a limit of its own: shared with its successors.
     lineage_id: UUID
     tenant_deleted: bool = False
+    # The pages that the key is for, if it is public.
+    origins: list[str] = []
 
     @property
     def tenant(self) -> UUID:

@@ -11,7 +11,7 @@ import ipaddress
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -20,7 +20,7 @@ import msgspec
 
 from pgtally.database import Database
 from pgtally.http.passage import Caller
-from pgtally.problems import Problem
+from pgtally.problems import Problem, unavailable
 from pgtally.settings import Settings
 from pgtally.vocabulary import RATE_CLASSES, RateClass
 
@@ -36,6 +36,8 @@ LOT_SECONDS = 2.0
 LOTS_A_MINUTE = 20
 REMEMBERED = 100_000
 LOOK_UPS_AT_ONCE = 4
+HELD_BYTES_OF_ONE = 33_554_432
+HELD_BYTES = 134_217_728
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -160,6 +162,39 @@ class AtOnce:
             self._under_way[tenant] -= 1
             if not self._under_way[tenant]:
                 del self._under_way[tenant]
+
+
+class Held:
+    """Bounds the bytes of bodies whose key is not known yet, which are in memory for nobody: those
+    of one address, and of all in this process."""
+
+    def __init__(self, most_of_one: int = HELD_BYTES_OF_ONE, most: int = HELD_BYTES) -> None:
+        self._most_of_one = most_of_one
+        self._most = most
+        self._bytes: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def by(self, address: str) -> Iterator[Callable[[int], None]]:
+        """Gives what counts further bytes, until the end. It raises Problem 429 or 503."""
+        network = _network(address)
+        held = 0
+
+        def hold(more: int) -> None:
+            nonlocal held
+            if self._bytes[network] + more > self._most_of_one:
+                text = "too many bodies at once that do not have their key in a header"
+                raise Problem(429, text, headers={"Retry-After": "1"})
+            if self._bytes.total() + more > self._most:
+                raise unavailable("too many bodies at once that do not have their key in a header")
+            self._bytes[network] += more
+            held += more
+
+        try:
+            yield hold
+        finally:
+            self._bytes[network] -= held
+            if not self._bytes[network]:
+                del self._bytes[network]
 
 
 class AddressLimit:

@@ -174,7 +174,7 @@ def is_storable(number: Decimal) -> bool:
     return (
         number.copy_abs() < MAX_VALUE
         and number.adjusted() >= -MAX_DIGITS
-        and len(number.as_tuple().digits) <= MAX_DIGITS
+        and len(str(number)) <= MAX_DIGITS
     )
 
 

@@ -7,7 +7,8 @@ create function tally.key_make(
   p_expires_at timestamptz default 'infinity',
   p_rate_limits_per_minute jsonb default '{}',
   p_by uuid default null,
-  p_lineage uuid default null
+  p_lineage uuid default null,
+  p_origins text[] default '{}'
 )
 returns table (
   key_id uuid, key_prefix text, created_at timestamptz, api_key text, expires_at timestamptz,
@@ -32,19 +33,21 @@ begin
       errcode = 'TY400', column = 'p_expires_at', message = 'expiresAt lies in the past';
   end if;
   perform tally.check_rate_limits(p_rate_limits_per_minute);
+  perform tally.check_origins(p_origins, p_scopes);
   v_key := v_key || left(encode(sha256(v_key::bytea), 'hex'), 6);
   insert into tally.api_keys (
-    tenant_id, name, key_prefix, key_hash, scopes, expires_at, rate_limits_per_minute, lineage_id
+    tenant_id, name, key_prefix, key_hash, scopes, expires_at, rate_limits_per_minute, lineage_id,
+    origins
   )
   values (
     p_tenant, p_name, v_prefix, sha256(v_key::bytea), p_scopes, nullif(p_expires_at, 'infinity'),
-    p_rate_limits_per_minute, p_lineage)
+    p_rate_limits_per_minute, p_lineage, p_origins)
   returning * into v_made;
   perform tally.audit(
     'key.create', p_tenant, v_made.key_id::text, p_by,
     jsonb_build_object(
       'name', p_name, 'scopes', p_scopes, 'expires_at', v_made.expires_at,
-      'rate_limits_per_minute', p_rate_limits_per_minute));
+      'rate_limits_per_minute', p_rate_limits_per_minute, 'origins', p_origins));
   return query
   select
     v_made.key_id, v_made.key_prefix, v_made.created_at, v_key, v_made.expires_at,

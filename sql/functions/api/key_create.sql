@@ -2,14 +2,16 @@
 -- p_by is the key that asks, as the service says. A key of the tenant makes none that may more than
 -- itself (tally.check_key_grant): the new one expires when it does, if not earlier, has its limits
 -- and counts in the same buckets, so that ten keys get no more than one. So it cannot set limits
--- either, except 0. Keys of the installation, and logins in psql, are not bounded.
+-- either, except 0. Keys of the installation, and logins in psql, are not bounded. A key with
+-- p_origins is meant to be read by everybody who opens a page (tally.check_origins).
 create function api.key_create(
   p_tenant uuid,
   p_name text default 'default',
   p_scopes text[] default array['ingest', 'read', 'admin'],
   p_expires_at timestamptz default 'infinity',
   p_rate_limits_per_minute jsonb default '{}',
-  p_by uuid default '00000000-0000-0000-0000-000000000000'
+  p_by uuid default '00000000-0000-0000-0000-000000000000',
+  p_origins text[] default '{}'
 )
 returns table (
   key_id uuid, key_prefix text, created_at timestamptz, api_key text, expires_at timestamptz,
@@ -45,7 +47,7 @@ begin
     end if;
   end if;
   return query
-  select * from tally.key_make(p_tenant, p_name, p_scopes, v_expires_at, v_limits, p_by, v_lineage);
+  select * from tally.key_make(p_tenant, p_name, p_scopes, v_expires_at, v_limits, p_by, v_lineage, p_origins);
 exception when foreign_key_violation then
   raise exception using errcode = 'TY404', message = 'no such tenant';
 end
@@ -54,4 +56,4 @@ alter function api.key_create owner to tally_owner;
 revoke all on function api.key_create from public;
 grant execute on function api.key_create to tally_service;
 comment on function api.key_create is
-  'Makes an API key of a tenant and returns it; it cannot be shown again. p_by is the key that asks, which makes none that may more than itself. TY404, TY410, TY403, TY400 for a bad argument.';
+  'Makes an API key of a tenant and returns it; it cannot be shown again. p_by is the key that asks, which makes none that may more than itself; p_origins are the pages that a public key is for. TY404, TY410, TY403, TY400 for a bad argument.';

@@ -6,7 +6,8 @@
 create function api.key_find(p_key_prefix text)
 returns table (
   key_hash bytea, key_id uuid, tenant_id uuid, scopes text[], key_limits_per_minute jsonb,
-  tenant_limits_per_minute jsonb, lineage_id uuid, tenant_deleted boolean
+  tenant_limits_per_minute jsonb, lineage_id uuid, tenant_deleted boolean,
+  origins text[]
 )
 language sql stable strict security definer
 set search_path = ''
@@ -14,7 +15,7 @@ as $$
   select
     k.key_hash, k.key_id, k.tenant_id, k.scopes, k.rate_limits_per_minute,
     coalesce(t.rate_limits_per_minute, '{}'), coalesce(k.lineage_id, k.key_id),
-    t.deleted_at is not null
+    t.deleted_at is not null, k.origins
   from tally.api_keys as k
   left join tally.tenants as t on t.tenant_id = k.tenant_id
   where k.key_prefix = p_key_prefix
@@ -25,4 +26,4 @@ alter function api.key_find owner to tally_owner;
 revoke all on function api.key_find from public;
 grant execute on function api.key_find to tally_service;
 comment on function api.key_find is
-  'The hash, tenant, scopes, rate limits and lineage of a valid key, found by its public start, and whether its tenant was deleted; no row otherwise.';
+  'The hash, tenant, scopes, rate limits and lineage of a valid key, found by its public start, whether its tenant was deleted, and the origins that it is bound to; no row otherwise.';

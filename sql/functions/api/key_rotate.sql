@@ -1,4 +1,4 @@
--- Replaces a key: makes one with the same name, scopes and limits, that expires when the old one
+-- Replaces a key: makes one with the same name, scopes, limits and origins, that expires when the old one
 -- would have, and lets the old one live for p_overlap_seconds, in which both work and clients change
 -- over. Both count in the same buckets, as all successors do. A key of the tenant that asks (p_by)
 -- gets no key that may more than itself (tally.check_key_grant). A key that was replaced expires at
@@ -11,7 +11,8 @@ create function api.key_rotate(
 )
 returns table (
   key_id uuid, name text, key_prefix text, scopes text[], rate_limits_per_minute jsonb,
-  created_at timestamptz, old_expires_at timestamptz, api_key text, expires_at timestamptz
+  created_at timestamptz, old_expires_at timestamptz, api_key text, expires_at timestamptz,
+  origins text[]
 )
 language plpgsql volatile strict security definer
 set search_path = ''
@@ -50,14 +51,15 @@ begin
   return query
   select
     m.key_id, v_old.name, m.key_prefix, v_old.scopes, v_old.rate_limits_per_minute, m.created_at,
-    v_old_expires_at, m.api_key, m.expires_at
+    v_old_expires_at, m.api_key, m.expires_at, v_old.origins
   from tally.key_make(
     p_tenant, v_old.name, v_old.scopes, coalesce(v_old.expires_at, 'infinity'),
-    v_old.rate_limits_per_minute, p_by, coalesce(v_old.lineage_id, v_old.key_id)) as m;
+    v_old.rate_limits_per_minute, p_by, coalesce(v_old.lineage_id, v_old.key_id),
+    v_old.origins) as m;
 end
 $$;
 alter function api.key_rotate owner to tally_owner;
 revoke all on function api.key_rotate from public;
 grant execute on function api.key_rotate to tally_service;
 comment on function api.key_rotate is
-  'Makes a key with the same name, scopes, limits and expiry and returns it; the old one expires after p_overlap_seconds. TY404, TY410, TY403, TY400.';
+  'Makes a key with the same name, scopes, limits, origins and expiry and returns it; the old one expires after p_overlap_seconds. TY404, TY410, TY403, TY400.';

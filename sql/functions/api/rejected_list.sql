@@ -1,6 +1,6 @@
--- Events that lenient requests and Segment clients sent and that could not be stored, newest first,
--- one page: those with a smaller id than p_before. A page ends at p_limit rows or p_max_bytes of
--- events, whichever comes first; its last row then says that it is full.
+-- Events that lenient requests and clients of the other doors sent and that could not be stored,
+-- newest first, one page: those with a smaller id than p_before. A page ends at p_limit rows or
+-- p_max_bytes of events, whichever comes first; its last row then says that it is full.
 create function api.rejected_list(
   p_tenant uuid,
   p_before bigint default 9223372036854775807,

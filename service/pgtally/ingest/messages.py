@@ -1,9 +1,10 @@
-"""What Segment's and RudderStack's clients send, as events. They keep a message's id and time over
-retries, so a retry is the same event."""
+"""What the doors share on the way from a message of some client to an event: lenient decoding, and
+the parts of a message as the rule book wants them."""
 
 import json as stdlib_json
 import math
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,15 +12,12 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from pgtally.formats import encode, encode_sorted
+from pgtally.formats import as_text, encode, encode_sorted
 from pgtally.ingest.events import Batch, data_problem, is_storable
 from pgtally.ingest.uuid7 import uuid7_time
-from pgtally.problems import Problem
+from pgtally.problems import FieldError, Problem
 
 MAX_EVENT_BYTES = 1_048_576
-TYPES = {
-    "t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias",
-}  # fmt: skip
 _any = msgspec.json.Decoder(Any, float_hook=Decimal)
 _surrogate = re.compile("[\ud800-\udfff]")
 
@@ -75,7 +73,8 @@ def decode(body: bytes) -> Any:
         raise Problem(400, "the body is not JSON") from error
 
 
-def _text(value: Any, name: str) -> str | None:
+def text(value: Any, name: str) -> str | None:
+    """A text that is not empty, or None; numbers become texts. Raises Unmappable."""
     if isinstance(value, bool) or value is None or value == "":
         return None
     if isinstance(value, int | float | Decimal):
@@ -87,34 +86,37 @@ def _text(value: Any, name: str) -> str | None:
     return value
 
 
-def _time(message: dict[str, Any], event_id: Any, now: datetime) -> datetime:
-    """Not corrected by sentAt, which changes over retries: the id would stay, the time move."""
-    for name in ("originalTimestamp", "timestamp"):
-        text = message.get(name)
-        if text is None or text == "":
+def time(
+    message: dict[str, Any], names: Sequence[str], event_id: UUID | None, now: datetime
+) -> datetime:
+    """The first of these fields that is there; else the time of a UUIDv7, or now. Never corrected
+    by when the message was sent, which changes over retries: the id would stay, the time move.
+    Raises Unmappable."""
+    for name in names:
+        said = message.get(name)
+        if said is None or said == "":
             continue
         try:
-            at = datetime.fromisoformat(text)
+            at = datetime.fromisoformat(said)
         except (TypeError, ValueError):
             raise Unmappable(f"{name}: expected an ISO 8601 time") from None
         return at if at.tzinfo else at.replace(tzinfo=UTC)
-    return (uuid7_time(event_id) if isinstance(event_id, UUID) else None) or now
+    return (uuid7_time(event_id) if event_id is not None else None) or now
 
 
-def _id(message: dict[str, Any], tenant: UUID) -> UUID:
-    """The message's own id, or a name-based one; without an id, of the event's canonical bytes, so
-    that a retry is the same event."""
-    name = message.get("messageId")
-    if name is None or name == "":
-        told = {k: v for k, v in message.items() if k not in ("sentAt", "receivedAt", "writeKey")}
-        return uuid5(tenant, encode_sorted(told).decode())
+def event_id(given: Any, tenant: UUID, message: dict[str, Any]) -> UUID:
+    """The id that a client gave, or a name-based one where it is no UUID; without one, of the
+    event's canonical bytes, so that a retry is the same event."""
+    if given is None or given == "":
+        return uuid5(tenant, encode_sorted(message).decode())
     try:
-        return UUID(name)
+        return UUID(given)
     except (ValueError, AttributeError, TypeError):
-        return uuid5(tenant, str(name))
+        return uuid5(tenant, str(given))
 
 
-def _value(properties: dict[str, Any]) -> Decimal | None:
+def value(properties: dict[str, Any]) -> Decimal | None:
+    """`value`, else `revenue`, if it is a number that can be stored."""
     for name in ("value", "revenue"):
         number = properties.get(name)
         if isinstance(number, int | float | Decimal) and not isinstance(number, bool):
@@ -123,7 +125,8 @@ def _value(properties: dict[str, Any]) -> Decimal | None:
     return None
 
 
-def _object(message: dict[str, Any], name: str) -> dict[str, Any]:
+def an_object(message: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field that is an object or absent. Raises Unmappable."""
     found = message.get(name)
     if found is None:
         return {}
@@ -132,46 +135,50 @@ def _object(message: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def add_message(
-    batch: Batch, message: Any, kind: str | None, tenant: UUID, index: int, now: datetime
-) -> None:
-    """Maps a message to the columns of a batch. Raises Unmappable."""
-    if not isinstance(message, dict):
-        raise Unmappable("expected an object")
-    kind = kind or message.get("type")
-    if kind not in TYPES.values():
-        raise Unmappable("type: expected track, identify, page, screen, group or alias")
-    event_type = f"${kind}"
-    if kind == "track":
-        event_type = _text(message.get("event"), "event") or ""
-        if not event_type:
-            raise Unmappable("event: required")
-    actor = _text(message.get("userId"), "userId")
-    anonymous = _text(message.get("anonymousId"), "anonymousId")
-    if actor is None and anonymous is None:
-        raise Unmappable("userId or anonymousId: required")
-    context = dict(_object(message, "context"))
-    session = _text(context.pop("sessionId", None), "context.sessionId")
-    properties = _object(message, "properties")
-    data = dict(properties)
-    if kind in ("identify", "group"):
-        # RudderStack's clients put them into the context.
-        data |= _object(message, "traits") or _object(
-            {"traits": context.pop("traits", None)}, "traits"
-        )
-    for name in ("name", "category", "groupId", "previousId"):
-        if message.get(name) is not None and name not in data:
-            data[name] = message[name]
-    if actor is not None and anonymous is not None:
-        context["anonymousId"] = anonymous
-    if context:
-        data["$context" if "context" in data else "context"] = context
-    event_id = _id(message, tenant)
-    occurred_at = _time(message, event_id, now)
+def put_apart(data: dict[str, Any], name: str, more: dict[str, Any]) -> None:
+    """Adds what came beside the properties, under a name of its own."""
+    if more:
+        data[f"${name}" if name in data else name] = more
+
+
+def encode_data(data: dict[str, Any], name: str, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
+    """`data` as it is stored. Raises Unmappable, which names the field that it came from."""
     encoded = encode(data)
-    if problem := data_problem(encoded, MAX_EVENT_BYTES):
-        raise Unmappable(f"properties: {problem}")
-    batch.add(
-        index, occurred_at, event_id, event_type, _value(properties), actor or anonymous, session,
-        encoded,
-    )  # fmt: skip
+    if problem := data_problem(encoded, max_bytes):
+        raise Unmappable(f"{name}: {problem}")
+    return encoded
+
+
+# Adds a message to a batch: at this index, for this tenant, received at this time. Raises
+# Unmappable.
+Mapper = Callable[[Batch, Any, int, UUID, datetime], None]
+
+
+def map_all(
+    messages: Sequence[Any], mapper: Mapper, tenant: UUID, now: datetime
+) -> tuple[Batch, dict[int, str]]:
+    """The messages as events, and those that became one in the form of POST /events, in which they
+    can be replayed; by index."""
+    batch = Batch()
+    for index, message in enumerate(messages):
+        try:
+            mapper(batch, message, index, tenant, now)
+        except Unmappable as error:
+            batch.errors.append(FieldError(str(error), index=index))
+    return batch, {index: _native(batch, place) for place, index in enumerate(batch.index)}
+
+
+def _native(batch: Batch, place: int) -> str:
+    return as_text(
+        encode(
+            {
+                "type": batch.event_type[place],
+                "occurredAt": batch.occurred_at[place],
+                "id": batch.event_id[place],
+                "actorId": batch.actor_id[place],
+                "sessionId": batch.session_id[place],
+                "value": batch.value[place],
+                "data": msgspec.Raw(batch.data[place].obj),
+            }
+        )
+    )
