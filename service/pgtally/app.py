@@ -34,6 +34,7 @@ from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
 from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
+from pgtally.page import rendering
 from pgtally.problems import Problem
 
 # As the README's table and the reference list them.
@@ -96,7 +97,8 @@ def create_app(config: settings.Settings) -> Litestar:
     return Litestar(
         route_handlers=[
             Router("/", route_handlers=handlers, tags=[tag]) for tag, handlers in HANDLERS.items()
-        ],
+        ]
+        + [rendering.get_asset],
         middleware=[access],
         cors_config=_cors(config.cors_origins),
         # One dependency a handler: Litestar resolves several in a task group, which cost a fifth of

@@ -1,0 +1,59 @@
+"""Templates, and the two files that pages load: a style sheet and an icon."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response, get
+from litestar.params import FromPath
+
+from pgtally.http.operation import OPEN
+from pgtally.problems import Problem
+
+STATIC = Path(__file__).resolve().parent / "static"
+# By name: a path that a client made up never reaches the file system.
+ASSETS = {"page.css": "text/css", "icon.svg": "image/svg+xml"}
+# Nothing runs, nothing is loaded from elsewhere, nobody frames it.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return (STATIC / name).read_bytes()
+
+
+def asset_address(name: str) -> str:
+    """Where browsers find an asset, for ever: another content has another address."""
+    return f"/assets/{name}?v={hashlib.sha256(_asset(name)).hexdigest()[:12]}"
+
+
+_templates = Environment(
+    loader=PackageLoader("pgtally.page"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals["asset"] = asset_address
+
+
+def render(template: str, **values: Any) -> bytes:
+    """A template's text; every value is escaped."""
+    return _templates.get_template(template).render(values).encode()
+
+
+@get("/assets/{name:str}", operation=OPEN, include_in_schema=False)
+async def get_asset(name: FromPath[str]) -> Response[bytes]:
+    """A file that pages load; 404 for any other name."""
+    if name not in ASSETS:
+        raise Problem(404, "no such resource")
+    return Response(
+        _asset(name),
+        media_type=ASSETS[name],
+        headers={"Cache-Control": "public, max-age=31536000, immutable"},
+    )
