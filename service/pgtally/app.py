@@ -34,7 +34,7 @@ from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
 from pgtally.http.rate_limit import AddressLimit, AtOnce, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
-from pgtally.page import rendering
+from pgtally.page import handlers, rendering
 from pgtally.problems import Problem
 
 # As the README's table and the reference list them.
@@ -98,13 +98,14 @@ def create_app(config: settings.Settings) -> Litestar:
         route_handlers=[
             Router("/", route_handlers=handlers, tags=[tag]) for tag, handlers in HANDLERS.items()
         ]
-        + [rendering.get_asset],
+        + [rendering.get_asset, *handlers.HANDLERS],
         middleware=[access],
         cors_config=_cors(config.cors_origins),
         # One dependency a handler: Litestar resolves several in a task group, which cost a fifth of
         # the time of POST /events.
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
+            "authentication": Provide(lambda: authentication, sync_to_thread=False),
             "commits": Provide(lambda: commits, sync_to_thread=False),
             "readiness": Provide(lambda: readiness, sync_to_thread=False),
         },

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
@@ -36,31 +35,38 @@ class Access(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation = operation_of(scope)
         if not operation.public:
-            door = operation.door
             try:
-                key = door.key_of_headers(Headers.from_scope(scope))
-                if not key and door.max_keyless_bytes:
-                    self._addresses.check(address_of(scope))
-                    body, receive = await _read_small(receive, door.max_keyless_bytes)
-                    key = door.key_of_body(body)
-                if not key:
-                    raise unauthorized(
-                        "no API key: send it as X-API-Key, or as Authorization: Bearer"
-                    )
-            except Problem:
-                self._addresses.spend(address_of(scope))
-                raise
-            caller = await self._admit(scope, operation, key)
+                caller, receive = await self._enter(scope, receive, operation)
+            except Problem as problem:
+                raise operation.door.refusal(problem, scope) from None
             if operation.rate_class == "bulk":
                 with self._at_once.one(caller.tenant_id):
                     await next_app(scope, receive, send)
                 return
         await next_app(scope, receive, send)
 
+    async def _enter(
+        self, scope: Scope, receive: Receive, operation: Operation
+    ) -> tuple[Caller, Receive]:
+        """The caller, and what gives the body to the handler. Raises Problem."""
+        door = operation.door
+        try:
+            key = door.key_of(scope)
+            if not key and door.max_keyless_bytes:
+                self._addresses.check(address_of(scope))
+                body, receive = await _read_small(receive, door.max_keyless_bytes)
+                key = door.key_of_body(body)
+            if not key:
+                raise unauthorized("no API key: send it as X-API-Key, or as Authorization: Bearer")
+        except Problem:
+            self._addresses.spend(address_of(scope))
+            raise
+        return await self._admit(scope, operation, key), receive
+
     async def _admit(self, scope: Scope, operation: Operation, key: str) -> Caller:
         """Finds the caller, checks the scope and counts the request. Raises Problem."""
         passage = passage_of(scope)
-        caller = await self._authentication.find(key, address_of(scope))
+        caller = await self._authentication.find(key, address_of(scope), operation.door.kind)
         passage.caller, passage.key = caller, key
         if caller.tenant_deleted:
             raise Problem(410, "the tenant was deleted")

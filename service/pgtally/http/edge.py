@@ -13,6 +13,7 @@ import structlog
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from pgtally.http.operation import operation_of
 from pgtally.http.passage import Passage, passage_of
 from pgtally.http.replies import encode_problem
 from pgtally.logs import REQUEST_ID
@@ -149,7 +150,8 @@ class Edge:
 
 async def _send_problem(problem: Problem, scope: Any, send: Send) -> None:
     body = encode_problem(problem, scope)
-    headers = {"Content-Type": "application/problem+json", **problem.headers}
+    media_type = operation_of(scope).door.problem_media_type
+    headers = {"Content-Type": media_type, **problem.headers}
     await send(
         {
             "type": "http.response.start",

@@ -1,13 +1,16 @@
 """What a handler declares about itself, and how the clients of a door differ from ours."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from litestar.datastructures import Headers
 from litestar.types import Scope
 
 from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import RateClass
 from pgtally.vocabulary import Scope as KeyScope
+
+Kind = Literal["pgt", "pgs"]
 
 
 class ProblemBody(msgspec.Struct, omit_defaults=True):
@@ -31,6 +34,18 @@ class Door:
     # How much of a body is read to look for a key that no header has; 0: not at all.
     max_keyless_bytes = 0
 
+    # The kind of secret that opens it: "pgt", a key, or "pgs", the token of a share link.
+    kind: Kind = "pgt"
+    problem_media_type = "application/problem+json"
+
+    def key_of(self, scope: Any) -> str:
+        """The key of a request; empty if there is none. Raises Problem 401."""
+        return self.key_of_headers(Headers.from_scope(scope))
+
+    def refusal(self, problem: Problem, scope: Any) -> Problem:
+        """What these clients are told where access refuses them with this problem."""
+        return problem
+
     def key_of_headers(self, headers: Any) -> str:
         """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
         401 where two differ."""
@@ -53,6 +68,10 @@ class Door:
         """The body of an error as these clients read it."""
         return body
 
+    def encode_problem(self, body: ProblemBody) -> bytes:
+        """The same in problem_media_type."""
+        return msgspec.json.encode(self.problem_body(body))
+
 
 def unauthorized(detail: str) -> Problem:
     """401."""
@@ -65,8 +84,9 @@ OURS = Door()
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call a handler, what it takes, and what it answers besides its type."""
 
-    # The scope that a key needs and the class in which the request counts; both None: no key.
-    scope: KeyScope | None = None
+    # The scope that a key needs, "shared" that of a share link, and the class in which the request
+    # counts; both None: no key.
+    scope: KeyScope | Literal["shared"] | None = None
     rate_class: RateClass | None = None
     # Needs a key of the installation, which has no tenant.
     installation: bool = False

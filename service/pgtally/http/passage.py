@@ -30,6 +30,8 @@ class Caller(msgspec.Struct, frozen=True):
     # By which requests count where the key has a limit of its own: shared with its successors.
     lineage_id: UUID
     tenant_deleted: bool = False
+    # What a share link shows; None for keys.
+    view: dict[str, list[str]] | None = None
 
     @property
     def tenant(self) -> UUID:

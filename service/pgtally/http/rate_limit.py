@@ -91,7 +91,8 @@ class RateLimit:
             verb = "send" if what == rate_class else "make"
             raise Problem(429, f"this key may {verb} no {what}", headers={"Retry-After": "60"})
         cost = min(cost, limit)
-        bucket = f"{owner}:{rate_class}"
+        # Who looks through share links uses up nothing of what the tenant's keys have.
+        bucket = f"{owner}:{rate_class}{':shared' * (caller.view is not None)}"
         lot = self._lots.get(bucket) or Lot()
         remember(self._lots, bucket, lot, REMEMBERED)
         if lot.has_to_ask(cost):

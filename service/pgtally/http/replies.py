@@ -75,7 +75,7 @@ def encode_problem(problem: Problem, scope: Any) -> bytes:
         code=problem.code,
         errors=[_placed(error, operation) for error in problem.errors],
     )
-    return msgspec.json.encode(operation.door.problem_body(body))
+    return operation.door.encode_problem(body)
 
 
 def _placed(error: FieldError, operation: Operation) -> FieldError:
@@ -107,6 +107,6 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return Response(
         encode_problem(problem, request.scope),
         status_code=problem.status,
-        media_type="application/problem+json",
+        media_type=operation_of(request.scope).door.problem_media_type,
         headers=problem.headers,
     )

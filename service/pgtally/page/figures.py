@@ -1,0 +1,490 @@
+"""The figures of a view: asked with the statements of the endpoints, laid out for the templates."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from pgtally.database import NAMED, Ask, Database
+from pgtally.endpoints.analytics import (
+    BY_TYPE,
+    COUNT,
+    TIMELINE,
+    TimelineTotal,
+    TypeTotal,
+    timeline_totals,
+)
+from pgtally.endpoints.raw_events import LAST, LIST, RawEvent, events_of
+from pgtally.page import charts
+from pgtally.page.charts import Chart, Point
+from pgtally.page.view import (
+    MEASURE_NAMES,
+    Address,
+    Overview,
+    Range,
+    View,
+    arguments_of,
+    interval_of,
+    resolve,
+)
+from pgtally.page.ways import as_curl, as_sql
+from pgtally.vocabulary import Interval, Measure
+
+OVERVIEW = f"""
+  select name, time_zone, week_start, today, first_on, newest_on, final_to, final_at
+  from api.tenant_overview(p_tenant => %(tenant)s::uuid)
+  {NAMED}
+"""
+SHOWN_GROUPS = 12
+SHOWN_EVENTS = 20
+SHOWN_PROPERTIES = 8
+SHOWN_CHARACTERS = 60
+CARDS: tuple[Measure, ...] = ("count", "uniqueActors", "sum", "avg")
+# Their parts add up to the whole.
+ADDITIVE = ("count", "sum")
+
+
+class Way(msgspec.Struct):
+    """The same answer elsewhere."""
+
+    curl: str
+    sql: str
+    csv: str
+
+
+class Card(msgspec.Struct):
+    """A figure, and how it has changed."""
+
+    name: str
+    value: str
+    href: str
+    is_chosen: bool
+    change: str | None = None
+    rises: bool = False
+    before: str = ""
+    before_range: str = ""
+    asked: bool = True
+
+
+class Group(msgspec.Struct):
+    """A row of a breakdown: a value, or what has none, or the rest."""
+
+    label: str
+    value: str
+    share: float
+    percent: str
+    href: str | None
+    kind: str = "group"
+
+
+class Breakdown(msgspec.Struct):
+    """The largest groups."""
+
+    name: str
+    groups: list[Group]
+    total: str
+    ways: Way
+    note: str = ""
+    hidden: int = 0
+
+
+class Timeline(msgspec.Struct):
+    """A chart, and what it says as a table."""
+
+    chart: Chart
+    names: list[str]
+    points: list[Point]
+    interval: str
+    coarser: bool
+    compares: bool
+    ways: Way
+
+
+class Property(msgspec.Struct):
+    """A property of an event, and the view of those that have the same."""
+
+    name: str
+    text: str
+    href: str | None
+
+
+class Event(msgspec.Struct):
+    """A raw event as a row."""
+
+    at: str
+    type: str
+    type_href: str
+    actor: str
+    actor_href: str
+    value: str
+    data: list[Property]
+
+
+class Page(msgspec.Struct):
+    """All that the first page shows."""
+
+    tenant: Overview
+    range: Range
+    range_text: str
+    cards: list[Card]
+    timeline: Timeline
+    breakdown: Breakdown
+    events: list[Event]
+    properties: list[str]
+    final: str
+
+
+class Question(msgspec.Struct):
+    """Who asks for what, and where links lead."""
+
+    tenant: UUID
+    view: View
+    filters: list[dict[str, str]]
+    address: Address
+    # A share link's page leads nowhere else.
+    links: bool = True
+
+
+async def ask_page(db: Database, question: Question) -> Page:
+    """The answers to everything on the page, of one moment."""
+
+    async def ask_all(ask: Ask) -> Page:
+        tenant, shown, arguments = await _begin(ask, question)
+        cards = await _cards(ask, question, shown, arguments)
+        breakdown, names = await _breakdown(ask, question, shown, arguments)
+        timeline = await _timeline(ask, question, tenant, shown, arguments, names)
+        events = await _events(ask, question, arguments, timeline)
+        return Page(
+            tenant, shown, _range_text(shown), cards, timeline, breakdown,
+            rows_of(events, tenant, question), properties_of(events), _final(tenant, shown),
+        )  # fmt: skip
+
+    return await db.read_together(question.tenant, ask_all)
+
+
+async def ask_timeline(db: Database, question: Question) -> tuple[Overview, Range, Timeline]:
+    """The timeline alone."""
+
+    async def ask_some(ask: Ask) -> tuple[Overview, Range, Timeline]:
+        tenant, shown, arguments = await _begin(ask, question)
+        names: list[str] = []
+        if question.view.split:
+            _, names = await _breakdown(ask, question, shown, arguments)
+        timeline = await _timeline(ask, question, tenant, shown, arguments, names)
+        return tenant, shown, timeline
+
+    return await db.read_together(question.tenant, ask_some)
+
+
+async def ask_breakdown(db: Database, question: Question) -> tuple[Overview, Range, Breakdown]:
+    """The breakdown alone."""
+
+    async def ask_some(ask: Ask) -> tuple[Overview, Range, Breakdown]:
+        tenant, shown, arguments = await _begin(ask, question)
+        breakdown, _ = await _breakdown(ask, question, shown, arguments)
+        return tenant, shown, breakdown
+
+    return await db.read_together(question.tenant, ask_some)
+
+
+async def ask_events(db: Database, question: Question) -> list[Event]:
+    """The newest events alone."""
+
+    async def ask_some(ask: Ask) -> list[Event]:
+        tenant, _, arguments = await _begin(ask, question)
+        return rows_of(await _events(ask, question, arguments, None), tenant, question)
+
+    return await db.read_together(question.tenant, ask_some)
+
+
+async def timeline_rows(db: Database, question: Question) -> list[TimelineTotal]:
+    """The timeline as the endpoint answers it."""
+
+    async def ask_some(ask: Ask) -> list[TimelineTotal]:
+        _, shown, arguments = await _begin(ask, question)
+        asked, interval, _ = _timeline_question(question, shown, arguments)
+        return timeline_totals(await ask(TIMELINE, asked), interval)
+
+    return await db.read_together(question.tenant, ask_some)
+
+
+async def breakdown_rows(db: Database, question: Question) -> list[TypeTotal]:
+    """The breakdown as the endpoint answers it."""
+
+    async def ask_some(ask: Ask) -> list[TypeTotal]:
+        _, _, arguments = await _begin(ask, question)
+        return [TypeTotal(*row[:2]) for row in await ask(BY_TYPE, arguments)]
+
+    return await db.read_together(question.tenant, ask_some)
+
+
+def _timeline_question(
+    question: Question, shown: Range, arguments: dict[str, Any]
+) -> tuple[dict[str, Any], Interval, bool]:
+    """The arguments of the timeline, its interval, and whether that is coarser than asked for."""
+    view = question.view
+    interval, coarser = interval_of(view, shown)
+    compares = shown.is_bounded and view.compare != "none" and not view.split
+    asked = {**arguments, "interval": interval, "by_type": False, "compare": compares}
+    return asked, interval, coarser
+
+
+async def _begin(ask: Ask, question: Question) -> tuple[Overview, Range, dict[str, Any]]:
+    tenant = Overview(*(await ask(OVERVIEW, {"tenant": question.tenant}))[0])
+    shown = resolve(question.view, tenant)
+    filters = Jsonb(question.filters)
+    return tenant, shown, arguments_of(question.view, filters, question.tenant, shown)
+
+
+async def _cards(
+    ask: Ask, question: Question, shown: Range, arguments: dict[str, Any]
+) -> list[Card]:
+    """The figures. What reads raw events, as filters do, is asked for once: the chosen measure."""
+    view = question.view
+    slow = bool(question.filters or view.actor)
+    compares = shown.is_bounded and view.compare != "none"
+    chosen = [view.measure] if view.measure not in CARDS else []
+    cards = []
+    for measure in (*CARDS, *chosen):
+        is_chosen = measure == view.measure
+        href = question.address.but(measure=None if measure == "count" else measure)
+        name = MEASURE_NAMES[measure]
+        if slow and not is_chosen:
+            cards.append(Card(name, "", href, False, asked=False))
+            continue
+        asked = {**arguments, "measure": measure, "compare": compares and not shown.goes_on}
+        total, _, _, before, *_ = (await ask(COUNT, asked))[0]
+        now = total
+        if compares and shown.goes_on:
+            # As long a time before, up to this moment: today's rest has not come yet.
+            asked |= {"to": datetime.now(UTC).isoformat(timespec="seconds"), "compare": True}
+            now, _, _, before, *_ = (await ask(COUNT, asked))[0]
+        if measure in ("sum", "avg") and total is None and not is_chosen:
+            continue
+        changed = charts.change(now, before) if compares else None
+        cards.append(
+            Card(
+                name, charts.number(total), href, is_chosen, changed,
+                bool(changed and changed.startswith("+")),
+                charts.number(before) if compares else "",
+                "the same time just before" if compares and shown.goes_on
+                else "the range before" if compares else "",
+            )
+        )  # fmt: skip
+    return cards
+
+
+async def _breakdown(
+    ask: Ask, question: Question, shown: Range, arguments: dict[str, Any]
+) -> tuple[Breakdown, list[str]]:
+    """The groups of the view, and the names of the largest, for a timeline of them."""
+    view, address = question.view, question.address
+    ways = Way(
+        as_curl("/analytics/events/by-type", arguments, question.filters),
+        as_sql(BY_TYPE, arguments),
+        address.but("/charts/breakdown.csv"),
+    )
+    rows = [(name, total) for name, total, *_ in await ask(BY_TYPE, arguments)]
+    additive = view.measure in ADDITIVE and all((total or 0) >= 0 for _, total in rows)
+    whole = sum((total or Decimal(0) for _, total in rows), Decimal(0)) if additive else None
+    found = [row for row in rows if view.find.lower() in row[0].lower()]
+    largest = max((abs(total) for _, total in found if total is not None), default=None)
+    groups = []
+    for name, total in found[:SHOWN_GROUPS]:
+        href = address.adding("type", name, find=None) if name not in view.types else None
+        groups.append(_group(name, total, whole, largest, href if question.links else None))
+    rest = found[SHOWN_GROUPS:]
+    if rest and additive:
+        groups.append(
+            _group(
+                f"{len(rest):,}{'+' if len(rows) == 1000 else ''} more",
+                sum((total or Decimal(0) for _, total in rest), Decimal(0)), whole, largest, None,
+                "other",
+            )
+        )  # fmt: skip
+    note = "" if not rest or additive else f"{len(rest):,} more types are not shown."
+    if view.find and not found:
+        note = "No type has this in its name."
+    return (
+        Breakdown("type", groups, charts.number(whole), ways, note, len(rest)),
+        [name for name, _ in rows[: charts.SERIES - 1]],
+    )
+
+
+def _group(
+    label: str, total: Decimal | None, whole: Decimal | None, largest: Decimal | None,
+    href: str | None, kind: str = "group",
+) -> Group:  # fmt: skip
+    percent = charts.share(total, whole)
+    told = "" if whole is None else "<0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %"
+    return Group(label, charts.number(total), charts.share(total, largest), told, href, kind)
+
+
+async def _timeline(
+    ask: Ask, question: Question, tenant: Overview, shown: Range, arguments: dict[str, Any],
+    names: list[str],
+) -> Timeline:  # fmt: skip
+    view, address = question.view, question.address
+    asked, interval, coarser = _timeline_question(question, shown, arguments)
+    compares = asked["compare"]
+    rows = await ask(TIMELINE, asked)
+    series: dict[datetime, list[Decimal | None]] = {row[0]: [row[3]] for row in rows}
+    shown_names = [MEASURE_NAMES[view.measure]]
+    if view.split and names and view.measure in ADDITIVE:
+        shown_names = names
+        parts: dict[tuple[datetime, str], Decimal | None] = {}
+        by_type = {**asked, "types": names, "by_type": True}
+        for start, _, name, total, *_ in await ask(TIMELINE, by_type):
+            parts[start, name] = total
+        for start, whole in series.items():
+            series[start] = [parts.get((start, name)) for name in names]
+            known = sum((part or Decimal(0) for part in series[start]), Decimal(0))
+            series[start].append((whole[0] or Decimal(0)) - known)
+        if any(values[-1] for values in series.values()):
+            shown_names = [*names, "all others"]
+        else:
+            series = {start: values[:-1] for start, values in series.items()}
+    zone = charts.zone_of(view.time_zone or tenant.time_zone)
+    points = []
+    for row in rows:
+        start, on, _, _, old_start, old_on, old = row[:7]
+        label, short, is_round = _label(start, on, interval, zone)
+        before_label = ""
+        if compares and old_on is not None:
+            before_label = _label(old_start, old_on, interval, zone)[0]
+        href = _narrower(address, start, on, interval, shown) if question.links else None
+        points.append(
+            Point(
+                label, short, series[start], href, old if compares else None, before_label, is_round
+            )
+        )
+    ways = Way(
+        as_curl(
+            "/analytics/events/timeline", arguments, question.filters, interval=interval,
+            **({"compare": "previous"} if compares else {}),
+        ),
+        as_sql(TIMELINE, asked),
+        address.but("/charts/timeline.csv"),
+    )  # fmt: skip
+    chart = charts.timeline(points, shown_names)
+    return Timeline(chart, shown_names, points, interval, coarser, compares, ways)
+
+
+def _label(start: datetime, on: date, interval: Interval, zone: Any) -> tuple[str, str, bool]:
+    """In full, in short, and whether something greater begins here."""
+    if interval == "hour":
+        local = start.astimezone(zone)
+        midnight = local.hour == 0
+        return (
+            f"{charts.day(local.date())}, {local:%H:%M %Z}",
+            f"{local.day} {local:%b}" if midnight else f"{local:%H:%M}",
+            midnight or local.hour % 6 == 0,
+        )
+    if interval == "day":
+        return f"{on:%a} {charts.day(on)}", f"{on.day} {on:%b}", on.weekday() == 0
+    if interval == "week":
+        end = on + timedelta(7)
+        is_first = on.day <= 7
+        return f"week of {charts.days(on, end)}", f"{on.day} {on:%b}", is_first
+    return f"{on:%B} {on.year}", f"{on:%b} {on.year}" if on.month == 1 else f"{on:%b}", True
+
+
+def _narrower(
+    address: Address, start: datetime, on: date, interval: Interval, shown: Range
+) -> str | None:
+    """The view of one bar."""
+    if interval == "hour":
+        end = start + timedelta(hours=1)
+        ends = (start.isoformat(), end.isoformat())
+    else:
+        first = max(on, shown.first) if shown.first and shown.is_bounded else on
+        after = charts.following(on, interval)
+        if shown.is_bounded and shown.end:
+            after = min(after, shown.end)
+        ends = (first.isoformat(), after.isoformat())
+    return address.but(range=None, until=None, from_=ends[0], to=ends[1], interval=None)
+
+
+async def _events(
+    ask: Ask, question: Question, arguments: dict[str, Any], timeline: Timeline | None
+) -> list[RawEvent]:
+    asked = {**arguments, "before_at": LAST[0], "before_id": LAST[1], "limit": SHOWN_EVENTS}
+    return events_of(await ask(LIST, asked))[0]
+
+
+def rows_of(events: list[RawEvent], tenant: Overview, question: Question) -> list[Event]:
+    """Events as rows, on the tenant's clock."""
+    zone = charts.zone_of(question.view.time_zone or tenant.time_zone)
+    rows = []
+    for event in events:
+        rows.append(
+            Event(
+                charts.moment(event.occurred_at, zone, seconds=True),
+                event.type,
+                question.address.adding("type", event.type),
+                event.actor_id or "",
+                question.address.but(actorId=event.actor_id),
+                charts.number(event.value) if event.value is not None else "",
+                _properties(event.data, question),
+            )
+        )
+    return rows
+
+
+def _properties(data: Any, question: Question) -> list[Property]:
+    if not isinstance(data, dict):
+        return []
+    found = []
+    for name, value in list(data.items())[:SHOWN_PROPERTIES]:
+        plain = isinstance(value, str | int | float | bool)
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        href = None
+        # A filter begins with its operator, and a dot goes down a level.
+        if (
+            plain
+            and text
+            and name
+            and "." not in name
+            and text[0] not in "<>!="
+            and len(text) < 200
+        ):
+            href = question.address.adding(f"data.{name}", text)
+        short = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+        found.append(Property(name, short, href))
+    return found
+
+
+def properties_of(events: list[RawEvent]) -> list[str]:
+    """The properties that the newest events have, which are what can be asked about."""
+    found: dict[str, None] = {}
+    for event in events:
+        if isinstance(event.data, dict):
+            for name, value in event.data.items():
+                if "." not in name and name and not isinstance(value, dict | list):
+                    found[name] = None
+    return sorted(found)[:24]
+
+
+def _range_text(shown: Range) -> str:
+    if shown.first is None or shown.end is None:
+        return "no events yet"
+    if shown.preset == "custom" and any("T" in (end or "") for end in (shown.from_, shown.to)):
+        return f"{shown.from_ or 'the beginning'} to {shown.to or 'now'}"
+    return charts.days(shown.first, shown.end)
+
+
+def _final(tenant: Overview, shown: Range) -> str:
+    """What of the range is final, and since when."""
+    if tenant.final_to is None or shown.first is None or tenant.final_to <= shown.first:
+        return "Live: none of these days is final yet; figures may still grow."
+    zone = charts.zone_of(tenant.time_zone)
+    checked = f", last on {charts.moment(tenant.final_at, zone)}" if tenant.final_at else ""
+    if shown.end is not None and tenant.final_to >= shown.end:
+        return f"Final: each of these days was checked against the raw events{checked}."
+    return (
+        f"Final up to {charts.day(tenant.final_to - timedelta(1))}: checked against the raw events"
+        f"{checked}. Later days are live and may still grow."
+    )
