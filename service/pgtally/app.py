@@ -25,6 +25,7 @@ from pgtally.endpoints import (
     raw_events,
     rejected,
     segment,
+    shares,
     summaries,
     tenants,
 )
@@ -44,6 +45,7 @@ HANDLERS: dict[str, list[Any]] = {
         tenants.delete_tenant, tenants.get_tenant_deletion,
     ],
     "Keys": [keys.create_key, keys.list_keys, keys.rotate_key, keys.revoke_key],
+    "Share links": [shares.create_share, shares.list_shares, shares.revoke_share],
     "Events": [
         events.create_event, events.create_events, events.get_receipt,
         rejected.list_rejected_events, rejected.replay_rejected_events,

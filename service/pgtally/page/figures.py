@@ -158,7 +158,7 @@ async def ask_page(db: Database, question: Question) -> Page:
         timeline = await _timeline(ask, question, tenant, shown, arguments, names)
         events = await _events(ask, question, arguments, timeline)
         return Page(
-            tenant, shown, _range_text(shown), cards, timeline, breakdown,
+            tenant, shown, range_text(shown), cards, timeline, breakdown,
             rows_of(events, tenant, question), properties_of(events), _final(tenant, shown),
         )  # fmt: skip
 
@@ -248,10 +248,14 @@ async def _cards(
     compares = shown.is_bounded and view.compare != "none"
     chosen = [view.measure] if view.measure not in CARDS else []
     cards = []
+    # Where no event has a value, there is no average, and nothing to say of the sum.
+    valued = slow or (await ask(COUNT, {**arguments, "measure": "avg"}))[0][0] is not None
     for measure in (*CARDS, *chosen):
         is_chosen = measure == view.measure
         href = question.address.but(measure=None if measure == "count" else measure)
         name = MEASURE_NAMES[measure]
+        if measure in ("sum", "avg") and not valued and not is_chosen:
+            continue
         if slow and not is_chosen:
             cards.append(Card(name, "", href, False, asked=False))
             continue
@@ -262,8 +266,6 @@ async def _cards(
             # As long a time before, up to this moment: today's rest has not come yet.
             asked |= {"to": datetime.now(UTC).isoformat(timespec="seconds"), "compare": True}
             now, _, _, before, *_ = (await ask(COUNT, asked))[0]
-        if measure in ("sum", "avg") and total is None and not is_chosen:
-            continue
         changed = charts.change(now, before) if compares else None
         cards.append(
             Card(
@@ -468,7 +470,8 @@ def properties_of(events: list[RawEvent]) -> list[str]:
     return sorted(found)[:24]
 
 
-def _range_text(shown: Range) -> str:
+def range_text(shown: Range) -> str:
+    """The range as people say it."""
     if shown.first is None or shown.end is None:
         return "no events yet"
     if shown.preset == "custom" and any("T" in (end or "") for end in (shown.from_, shown.to)):

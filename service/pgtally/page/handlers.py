@@ -13,34 +13,14 @@ from pgtally.http.authentication import Authentication
 from pgtally.http.edge import address_of
 from pgtally.http.operation import OPEN, Operation
 from pgtally.http.passage import Db, Incoming, caller_of
-from pgtally.page import figures
+from pgtally.page import figures, installation, sharing
 from pgtally.page.door import BROWSER, check_same_origin, cookie, local_address, read_form
 from pgtally.page.figures import Question
-from pgtally.page.rendering import LIVE_POLICY, POLICY, render
+from pgtally.page.rendering import LIVE_POLICY, page, see
 from pgtally.page.view import MEASURE_NAMES, PRESETS, Address, read_view
 from pgtally.problems import Problem
 
 READ = Operation(scope="read", rate_class="analytics", door=BROWSER)
-PAGE_HEADERS = {
-    "Content-Security-Policy": POLICY,
-    # Forms tell where they come from only if addresses may be told to this host.
-    "Referrer-Policy": "same-origin",
-}
-
-
-def page(template: str, status: int = 200, **values: Any) -> Response[bytes]:
-    """A page."""
-    return Response(
-        render(template, **values),
-        status_code=status,
-        media_type="text/html; charset=utf-8",
-        headers=PAGE_HEADERS,
-    )
-
-
-def see(address: str, **headers: str) -> Response[bytes]:
-    """Another page."""
-    return Response(b"", status_code=303, headers={"Location": address, **headers})
 
 
 def question_of(request: Incoming) -> Question:
@@ -136,11 +116,6 @@ async def breakdown_csv(request: Incoming, db: Db) -> Response[bytes]:
 
 
 HANDLERS: list[Any] = [
-    sign_in_page,
-    sign_in,
-    sign_out,
-    first_page,
-    newest,
-    timeline_csv,
-    breakdown_csv,
-]
+    sign_in_page, sign_in, sign_out, first_page, newest, timeline_csv, breakdown_csv,
+    *sharing.HANDLERS, *installation.HANDLERS,
+]  # fmt: skip
