@@ -150,8 +150,7 @@ class Edge:
 
 async def _send_problem(problem: Problem, scope: Any, send: Send) -> None:
     body = encode_problem(problem, scope)
-    media_type = operation_of(scope).door.problem_media_type
-    headers = {"Content-Type": media_type, **problem.headers}
+    headers = {**operation_of(scope).door.problem_headers, **problem.headers}
     await send(
         {
             "type": "http.response.start",

@@ -1,5 +1,6 @@
 """What a handler declares about itself, and how the clients of a door differ from ours."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,8 @@ class Door:
 
     # The kind of secret that opens it: "pgt", a key, or "pgs", the token of a share link.
     kind: Kind = "pgt"
-    problem_media_type = "application/problem+json"
+    # How their errors are sent.
+    problem_headers: Mapping[str, str] = {"Content-Type": "application/problem+json"}
 
     def key_of(self, scope: Any) -> str:
         """The key of a request; empty if there is none. Raises Problem 401."""
@@ -69,7 +71,7 @@ class Door:
         return body
 
     def encode_problem(self, body: ProblemBody) -> bytes:
-        """The same in problem_media_type."""
+        """The same as it is sent."""
         return msgspec.json.encode(self.problem_body(body))
 
 

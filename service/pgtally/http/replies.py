@@ -107,6 +107,5 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return Response(
         encode_problem(problem, request.scope),
         status_code=problem.status,
-        media_type=operation_of(request.scope).door.problem_media_type,
-        headers=problem.headers,
+        headers={**operation_of(request.scope).door.problem_headers, **problem.headers},
     )

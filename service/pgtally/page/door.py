@@ -5,6 +5,7 @@ a revoked key ends the session at once. Scripts cannot read it, other sites cann
 send it, and it is never in an address.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
@@ -12,7 +13,7 @@ from litestar.datastructures import Headers
 
 from pgtally.http.operation import Door, ProblemBody
 from pgtally.http.passage import passage_of
-from pgtally.page.rendering import render
+from pgtally.page.rendering import PAGE_HEADERS, render
 from pgtally.problems import Problem
 
 SESSION_SECONDS = 12 * 3600
@@ -55,7 +56,9 @@ def local_address(text: str) -> str:
 class BrowserDoor(Door):
     """A key in a cookie; errors as pages."""
 
-    problem_media_type = "text/html; charset=utf-8"
+    problem_headers: Mapping[str, str] = {
+        **PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8",
+    }  # fmt: skip
 
     def key_of(self, scope: Any) -> str:
         sent = Headers.from_scope(scope).get("cookie", "").split(";")

@@ -25,7 +25,7 @@ READ = Operation(scope="read", rate_class="analytics", door=BROWSER)
 
 def question_of(request: Incoming) -> Question:
     """What the address asks for. Raises Problem 400."""
-    pairs = request.query_params.multi_items()
+    pairs = list(request.query_params.multi_items())
     view, filters = read_view(pairs)
     return Question(caller_of(request).tenant, view, filters, Address(pairs))
 

@@ -12,7 +12,7 @@ from pgtally.endpoints.shares import NewShare, make_share, revoke, shares_of
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.page import figures
-from pgtally.page.door import BROWSER, SHARED, read_form
+from pgtally.page.door import BROWSER, SHARED, check_same_origin, read_form
 from pgtally.page.figures import Question
 from pgtally.page.rendering import CHART_POLICY, page, render_svg, see
 from pgtally.page.view import MEASURE_NAMES, Address, pairs_of, read_view
@@ -71,7 +71,7 @@ async def make_link(request: Incoming, db: Db) -> Response[bytes]:
 @post("/links/{share_id:uuid}/revoke", operation=MANAGE, include_in_schema=False, status_code=303)
 async def revoke_link(request: Incoming, db: Db, share_id: FromPath[UUID]) -> Response[bytes]:
     """Ends a link."""
-    await read_form(request)
+    check_same_origin(request)
     await revoke(db, caller_of(request), share_id)
     return see("/links")
 
