@@ -114,7 +114,7 @@ def test_the_newest_events_are_those_of_the_api_on_the_tenants_clock(new_browser
 def test_every_chart_says_how_to_get_the_same_as_curl_sql_and_csv(new_browser, shop, db):
     page = sign_in(new_browser(), shop)
     page.goto("/?type=visit&type=purchase&interval=week&range=90d&compare=none")
-    for panel, path in (("timeline", "timeline"), ("breakdown", "by-type")):
+    for panel, path in (("timeline", "timeline"), ("breakdown", "breakdown")):
         ways = page.locator(f"section[aria-labelledby={panel}-name] .ways")
         ways.locator("summary").click()
         curl, statement = (ways.locator("pre").nth(n).inner_text() for n in (0, 1))

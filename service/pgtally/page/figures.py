@@ -10,11 +10,11 @@ from psycopg.types.json import Jsonb
 
 from pgtally.database import NAMED, Ask, Database
 from pgtally.endpoints.analytics import (
-    BY_TYPE,
+    BREAKDOWN,
     COUNT,
     TIMELINE,
+    BreakdownRow,
     TimelineTotal,
-    TypeTotal,
     timeline_totals,
 )
 from pgtally.endpoints.raw_events import LAST, LIST, RawEvent, events_of
@@ -22,6 +22,7 @@ from pgtally.page import charts
 from pgtally.page.charts import Chart, Point
 from pgtally.page.view import (
     MEASURE_NAMES,
+    PLAIN,
     Address,
     Overview,
     Range,
@@ -40,6 +41,10 @@ OVERVIEW = f"""
 """
 SHOWN_GROUPS = 12
 SHOWN_EVENTS = 20
+# How many are searched, without reading more than a page can say.
+FOUND_GROUPS = 1000
+# How the value of a filter may begin that is none of the values.
+OPERATORS = "<>!=^"
 SHOWN_PROPERTIES = 8
 SHOWN_CHARACTERS = 60
 CARDS: tuple[Measure, ...] = ("count", "uniqueActors", "sum", "avg")
@@ -81,14 +86,13 @@ class Group(msgspec.Struct):
 
 
 class Breakdown(msgspec.Struct):
-    """The largest groups."""
+    """The largest groups, what has none, and the rest."""
 
     name: str
     groups: list[Group]
-    total: str
     ways: Way
-    note: str = ""
-    hidden: int = 0
+    note: str
+    source: str
 
 
 class Timeline(msgspec.Struct):
@@ -142,10 +146,15 @@ class Question(msgspec.Struct):
 
     tenant: UUID
     view: View
-    filters: list[dict[str, str]]
+    filters: list[dict[str, Any]]
+    # The parameters as they were given; a share link's page leads nowhere else.
     address: Address
-    # A share link's page leads nowhere else.
     links: bool = True
+
+    @property
+    def filter_pairs(self) -> list[tuple[str, str]]:
+        """The filters on data as an address has them."""
+        return [(name, text) for name, text in self.address.pairs if name.startswith("data.")]
 
 
 async def ask_page(db: Database, question: Question) -> Page:
@@ -211,12 +220,13 @@ async def timeline_rows(db: Database, question: Question) -> list[TimelineTotal]
     return await db.read_together(question.tenant, ask_some)
 
 
-async def breakdown_rows(db: Database, question: Question) -> list[TypeTotal]:
+async def breakdown_rows(db: Database, question: Question) -> list[BreakdownRow]:
     """The breakdown as the endpoint answers it."""
 
-    async def ask_some(ask: Ask) -> list[TypeTotal]:
+    async def ask_some(ask: Ask) -> list[BreakdownRow]:
         _, _, arguments = await _begin(ask, question)
-        return [TypeTotal(*row[:2]) for row in await ask(BY_TYPE, arguments)]
+        asked = _breakdown_question(question, arguments)
+        return [BreakdownRow(*row[:4]) for row in await ask(BREAKDOWN, asked)]
 
     return await db.read_together(question.tenant, ask_some)
 
@@ -282,38 +292,70 @@ async def _cards(
 async def _breakdown(
     ask: Ask, question: Question, shown: Range, arguments: dict[str, Any]
 ) -> tuple[Breakdown, list[str]]:
-    """The groups of the view, and the names of the largest, for a timeline of them."""
-    view, address = question.view, question.address
+    """The groups of the view, and the values of the largest, for a timeline of them."""
+    view = question.view
+    asked = _breakdown_question(question, arguments)
+    rows = await ask(BREAKDOWN, asked)
+    found = [(values[0], total) for part, values, total, *_ in rows if part == "group"]
+    missing, other, whole = (row[2:5] for row in rows[-3:])
+    source, is_exact, bound = rows[-1][6:9]
+    # Parts of the whole only where they add up to it.
+    total = whole[0] if view.measure in ADDITIVE and all((t or 0) >= 0 for _, t in found) else None
+    matching = [row for row in found if view.find.lower() in _text(row[0]).lower()]
+    rest = matching[SHOWN_GROUPS:]
+    largest = max((abs(t) for _, t in matching if t is not None), default=None)
+    groups = [
+        _group(_text(value), figure, total, largest, _within(question, value))
+        for value, figure in matching[:SHOWN_GROUPS]
+    ]
+    if not view.find:
+        if missing[1]:
+            groups.append(_group("missing", missing[0], total, largest, None, "missing"))
+        if other[1]:
+            count = f"{other[2]:,} more" if other[2] is not None else "all others"
+            groups.append(_group(count, other[0], total, largest, None, "other"))
+    note = ""
+    if view.find and (rest or not matching):
+        note = f"{len(rest):,} more match." if matching else "None of the largest matches."
+    if not is_exact:
+        note += f" Raw events are gone: each group may have up to {bound:,} events more."
     ways = Way(
-        as_curl("/analytics/events/by-type", arguments, question.filters),
-        as_sql(BY_TYPE, arguments),
-        address.but("/charts/breakdown.csv"),
-    )
-    rows = [(name, total) for name, total, *_ in await ask(BY_TYPE, arguments)]
-    additive = view.measure in ADDITIVE and all((total or 0) >= 0 for _, total in rows)
-    whole = sum((total or Decimal(0) for _, total in rows), Decimal(0)) if additive else None
-    found = [row for row in rows if view.find.lower() in row[0].lower()]
-    largest = max((abs(total) for _, total in found if total is not None), default=None)
-    groups = []
-    for name, total in found[:SHOWN_GROUPS]:
-        href = address.adding("type", name, find=None) if name not in view.types else None
-        groups.append(_group(name, total, whole, largest, href if question.links else None))
-    rest = found[SHOWN_GROUPS:]
-    if rest and additive:
-        groups.append(
-            _group(
-                f"{len(rest):,}{'+' if len(rows) == 1000 else ''} more",
-                sum((total or Decimal(0) for _, total in rest), Decimal(0)), whole, largest, None,
-                "other",
-            )
-        )  # fmt: skip
-    note = "" if not rest or additive else f"{len(rest):,} more types are not shown."
-    if view.find and not found:
-        note = "No type has this in its name."
-    return (
-        Breakdown("type", groups, charts.number(whole), ways, note, len(rest)),
-        [name for name, _ in rows[: charts.SERIES - 1]],
-    )
+        as_curl(
+            "/analytics/events/breakdown", arguments, question.filter_pairs, by=view.by,
+            limit=str(asked["limit"]),
+        ),
+        as_sql(BREAKDOWN, asked),
+        question.address.but("/charts/breakdown.csv"),
+    )  # fmt: skip
+    name = PLAIN.get(view.by, view.by.removeprefix("data."))
+    values = [value for value, _ in found if value][: charts.SERIES - 1]
+    return Breakdown(name, groups, ways, note.strip(), source), values
+
+
+def _breakdown_question(question: Question, arguments: dict[str, Any]) -> dict[str, Any]:
+    limit = FOUND_GROUPS if question.view.find else SHOWN_GROUPS
+    return {
+        **arguments, "by": [question.view.by], "of": "value", "unique": "actorId", "limit": limit,
+    }  # fmt: skip
+
+
+def _text(value: str | None) -> str:
+    """A group's value as people read it; null is a value."""
+    return "null" if value is None else value or "(empty)"
+
+
+def _within(question: Question, value: str | None) -> str | None:
+    """The view of a group's events, where an address can name it."""
+    view = question.view
+    if not question.links or not value:
+        return None
+    if view.by == "type":
+        return None if value in view.types else question.address.adding("type", value, find=None)
+    if view.by == "actorId":
+        return question.address.but(actorId=value, find=None)
+    if view.by == "sessionId" or value[0] in OPERATORS or len(value) > 200:
+        return None
+    return question.address.adding(view.by, value, find=None)
 
 
 def _group(
@@ -337,14 +379,11 @@ async def _timeline(
     shown_names = [MEASURE_NAMES[view.measure]]
     if view.split and names and view.measure in ADDITIVE:
         shown_names = names
-        parts: dict[tuple[datetime, str], Decimal | None] = {}
-        by_type = {**asked, "types": names, "by_type": True}
-        for start, _, name, total, *_ in await ask(TIMELINE, by_type):
-            parts[start, name] = total
+        parts = await _parts(ask, question, asked, names)
         for start, whole in series.items():
-            series[start] = [parts.get((start, name)) for name in names]
-            known = sum((part or Decimal(0) for part in series[start]), Decimal(0))
-            series[start].append((whole[0] or Decimal(0)) - known)
+            values = [parts.get((start, name), Decimal(0)) for name in names]
+            known = sum((value or Decimal(0) for value in values), Decimal(0))
+            series[start] = [*values, (whole[0] or Decimal(0)) - known]
         if any(values[-1] for values in series.values()):
             shown_names = [*names, "all others"]
         else:
@@ -365,7 +404,7 @@ async def _timeline(
         )
     ways = Way(
         as_curl(
-            "/analytics/events/timeline", arguments, question.filters, interval=interval,
+            "/analytics/events/timeline", arguments, question.filter_pairs, interval=interval,
             **({"compare": "previous"} if compares else {}),
         ),
         as_sql(TIMELINE, asked),
@@ -373,6 +412,33 @@ async def _timeline(
     )  # fmt: skip
     chart = charts.timeline(points, shown_names)
     return Timeline(chart, shown_names, points, interval, coarser, compares, ways)
+
+
+async def _parts(
+    ask: Ask, question: Question, asked: dict[str, Any], names: list[str]
+) -> dict[tuple[datetime, str], Decimal | None]:
+    """The figures of each interval and value: of types in one question, of others in one each."""
+    by = question.view.by
+    questions: list[tuple[str | None, dict[str, Any]]]
+    if by == "type":
+        questions = [(None, {**asked, "types": names, "by_type": True})]
+    elif by == "actorId":
+        questions = [(name, {**asked, "actor": name}) for name in names]
+    else:
+        key = by.removeprefix("data.")
+        questions = [
+            (
+                name,
+                {**asked, "filters": Jsonb(
+                    [*question.filters, {"key": key, "op": "=", "value": [name]}])},
+            )
+            for name in names
+        ]  # fmt: skip
+    return {
+        (row[0], name or row[2]): row[3]
+        for name, one in questions
+        for row in await ask(TIMELINE, one)
+    }
 
 
 def _label(start: datetime, on: date, interval: Interval, zone: Any) -> tuple[str, str, bool]:
@@ -450,7 +516,7 @@ def _properties(data: Any, question: Question) -> list[Property]:
             and text
             and name
             and "." not in name
-            and text[0] not in "<>!="
+            and text[0] not in OPERATORS
             and len(text) < 200
         ):
             href = question.address.adding(f"data.{name}", text)
@@ -463,10 +529,13 @@ def properties_of(events: list[RawEvent]) -> list[str]:
     """The properties that the newest events have, which are what can be asked about."""
     found: dict[str, None] = {}
     for event in events:
-        if isinstance(event.data, dict):
-            for name, value in event.data.items():
-                if "." not in name and name and not isinstance(value, dict | list):
-                    found[name] = None
+        data = event.data if isinstance(event.data, dict) else {}
+        for name, value in data.items():
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            for deeper, plain in inner:
+                path = f"{name}.{deeper}" if deeper else name
+                if name and path.count(".") == bool(deeper) and not isinstance(plain, dict | list):
+                    found[path] = None
     return sorted(found)[:24]
 
 

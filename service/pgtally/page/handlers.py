@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
-from pgtally.endpoints.analytics import TimelineTotal, TypeTotal
+from pgtally.endpoints.analytics import BreakdownRow, TimelineTotal
 from pgtally.formats import CSV, csv_lines
 from pgtally.http.authentication import Authentication
 from pgtally.http.edge import address_of
@@ -17,7 +17,7 @@ from pgtally.page import figures, installation, sharing
 from pgtally.page.door import BROWSER, check_same_origin, cookie, local_address, read_form
 from pgtally.page.figures import Question
 from pgtally.page.rendering import LIVE_POLICY, page, see
-from pgtally.page.view import MEASURE_NAMES, PRESETS, Address, read_view
+from pgtally.page.view import MEASURE_NAMES, PLAIN, PRESETS, Address, read_view
 from pgtally.problems import Problem
 
 READ = Operation(scope="read", rate_class="analytics", door=BROWSER)
@@ -78,7 +78,7 @@ async def first_page(request: Incoming, db: Db) -> Response[bytes]:
     question = question_of(request)
     shown = await figures.ask_page(db, question)
     response = page(
-        "figures.html", page=shown, view=question.view, filters=question.filters,
+        "figures.html", page=shown, view=question.view, filters=question.filter_pairs, plain=PLAIN,
         address=question.address, presets=PRESETS, measures=MEASURE_NAMES,
         may_share="admin" in caller_of(request).scopes,
     )  # fmt: skip
@@ -110,9 +110,9 @@ async def timeline_csv(request: Incoming, db: Db) -> Response[bytes]:
 
 @get("/charts/breakdown.csv", operation=READ, include_in_schema=False)
 async def breakdown_csv(request: Incoming, db: Db) -> Response[bytes]:
-    """What GET /analytics/events/by-type answers as CSV."""
+    """What GET /analytics/events/breakdown answers as CSV."""
     rows = await figures.breakdown_rows(db, question_of(request))
-    return _download("breakdown.csv", rows, TypeTotal)
+    return _download("breakdown.csv", rows, BreakdownRow)
 
 
 HANDLERS: list[Any] = [

@@ -79,8 +79,9 @@ async def revoke_link(request: Incoming, db: Db, share_id: FromPath[UUID]) -> Re
 def _shared(request: Incoming) -> Question:
     """What the link shows, whatever else its address says."""
     caller = caller_of(request)
-    view, filters = read_view(pairs_of(caller.view or {}))
-    return Question(caller.tenant, view, filters, Address([]), links=False)
+    pairs = pairs_of(caller.view or {})
+    view, filters = read_view(pairs)
+    return Question(caller.tenant, view, filters, Address(pairs), links=False)
 
 
 @get("/shared/{token:str}", operation=SHOW, include_in_schema=False)
@@ -89,7 +90,7 @@ async def shared_page(request: Incoming, db: Db, token: FromPath[str]) -> Respon
     question = _shared(request)
     shown = await figures.ask_page(db, question)
     return page(
-        "shared.html", page=shown, view=question.view, filters=question.filters,
+        "shared.html", page=shown, view=question.view, filters=question.filter_pairs,
         measures=MEASURE_NAMES,
     )  # fmt: skip
 

@@ -26,6 +26,8 @@ MEASURE_NAMES: dict[Measure, str] = {
     "avg": "Average value", "min": "Smallest value", "max": "Largest value",
 }  # fmt: skip
 DEFAULT_DAYS = 30
+# What every event has, besides the properties of its data.
+PLAIN = {"type": "type", "actorId": "actor", "sessionId": "session"}
 # More bars than that are no chart.
 MAX_BUCKETS = 750
 HOURS = {"hour": 1, "day": 24, "week": 168, "month": 730}
@@ -40,7 +42,9 @@ class View(EventQuery, forbid_unknown_fields=True, rename="camel"):
     until: Annotated[str, Meta(max_length=10, description="The last day, instead of `to`.")] = ""
     measure: Measure = "count"
     interval: Interval | None = None
-    by: Annotated[str, Meta(max_length=200, description="type, or data.<property>.")] = "type"
+    by: Annotated[
+        str, Meta(max_length=200, description="type, actorId, sessionId or data.<property>.")
+    ] = "type"
     split: Literal["by"] | None = None
     compare: Literal["none"] | None = None
     find: Annotated[str, Meta(max_length=200)] = ""
@@ -59,12 +63,12 @@ class Overview(msgspec.Struct):
     final_at: datetime | None
 
 
-def read_view(pairs: Iterable[tuple[str, str]]) -> tuple[View, list[dict[str, str]]]:
+def read_view(pairs: Iterable[tuple[str, str]]) -> tuple[View, list[dict[str, Any]]]:
     """The view, and its filters on data. What is empty counts as absent, as forms send it. Raises
     Problem 400."""
     view, filters = split_pairs([(name, text) for name, text in pairs if text], View)
-    if view.by != "type" and not (view.by.startswith("data.") and len(view.by) > 5):
-        error = FieldError("is type, or data.<property>", parameter="by")
+    if view.by not in PLAIN and not (view.by.startswith("data.") and len(view.by) > 5):
+        error = FieldError(f"is one of {', '.join(PLAIN)} or data.<property>", parameter="by")
         raise Problem(400, "the query is not valid", [error])
     return view, filters
 

@@ -14,7 +14,7 @@ from pgtally.formats import encode
 # What need not be said.
 DEFAULTS: dict[str, Any] = {
     "from": "-infinity", "to": "infinity", "types": [], "measure": "count", "actor": "",
-    "time_zone": "", "compare": False, "by_type": False,
+    "time_zone": "", "compare": False, "by_type": False, "of": "value", "unique": "actorId",
 }  # fmt: skip
 NAMES = {"types": "type", "actor": "actorId", "time_zone": "timezone"}
 _argument = re.compile(r"p_\w+ => %\((\w+)\)[sb]::([a-z]+(?:\[\])?)")
@@ -42,18 +42,14 @@ def as_sql(statement: str, arguments: dict[str, Any]) -> str:
 
 
 def as_curl(
-    path: str, arguments: dict[str, Any], filters: list[dict[str, str]], **more: str
+    path: str, arguments: dict[str, Any], filters: list[tuple[str, str]], **more: str
 ) -> str:
-    """The same over HTTP, for a shell in which URL and KEY are set."""
+    """The same over HTTP, for a shell in which URL and KEY are set; filters as an address has them."""
     pairs: list[tuple[str, str]] = []
     for name in ("from", "to", "types", "measure", "actor", "time_zone"):
         if arguments[name] != DEFAULTS[name]:
             values = arguments[name] if name == "types" else [arguments[name]]
             pairs += [(NAMES.get(name, name), value) for value in values]
-    pairs += [
-        (f"data.{one['key']}", ("" if one["op"] == "=" else one["op"]) + one["value"])
-        for one in filters
-    ]
-    query = urlencode([*pairs, *more.items()], safe=":")
+    query = urlencode([*pairs, *filters, *more.items()], safe=":")
     address = f'"$URL{path}"' if not query else '"$URL"' + shlex.quote(f"{path}?{query}")
     return f'curl -H "X-API-Key: $KEY" {address}'
