@@ -157,6 +157,67 @@ def test_a_bar_leads_to_its_days(new_browser, shop):
     assert parse_qs(urlsplit(page.url).query).keys() == {"from", "to"}
 
 
+def test_a_breakdown_shows_what_has_none_and_the_rest_and_adds_up(new_browser, service):
+    client = service.tenant()
+    send(
+        client,
+        [{"type": "view", "data": {"page": f"/{n % 40}"} if n % 10 else {}} for n in range(300)],
+    )
+    page = sign_in(new_browser(), client)
+    follow(page, page.locator(".dimensions").get_by_text("page"))
+    rows = page.locator(".groups tbody tr").all()
+    shown = [
+        (
+            row.get_attribute("class"),
+            row.locator("th").inner_text(),
+            int(row.locator("td").first.inner_text()),
+        )
+        for row in rows
+    ]
+    answer = client.get(
+        "/analytics/events/breakdown", params={"by": "data.page", "limit": 12}
+    ).json()
+    assert [(name, count) for kind, name, count in shown if kind == "group"] == [
+        (group["values"][0], group["total"]) for group in answer["groups"]
+    ]
+    assert [(kind, name, count) for kind, name, count in shown[-2:]] == [
+        ("missing", "missing", 30),
+        ("other", "24 more", answer["other"]["total"]),
+    ]
+    assert sum(count for *_, count in shown) == answer["total"] == 300
+    page.goto("/?by=data.page&split=by")
+    assert page.locator(".legend li").count() == 6
+    page.get_by_text("As a table").click()
+    cells = page.locator(".table tbody tr").last.locator("td").all_inner_texts()
+    assert sum(map(int, cells)) == 300
+
+
+def test_the_newest_events_of_a_rare_type_are_found_without_reading_all_others(
+    new_browser, service
+):
+    """Only days that have some, by the summaries; the newest of them first."""
+    client = service.tenant()
+    now = datetime.now(UTC)
+    send(
+        client,
+        [
+            {"type": "common", "occurredAt": (now - timedelta(hours=n)).isoformat()}
+            for n in range(1, 600)
+        ]
+        + [
+            {
+                "type": "rare",
+                "actorId": f"r{n}",
+                "occurredAt": (now - timedelta(days=n)).isoformat(),
+            }
+            for n in (20, 11, 11, 3)
+        ],
+    )
+    page = sign_in(new_browser(), client)
+    page.goto("/?type=rare")
+    assert page.locator("#newest .who").all_inner_texts() == ["r3", "r11", "r11", "r20"]
+
+
 def test_a_filter_narrows_everything_and_goes_away(new_browser, shop):
     page = sign_in(new_browser(), shop)
     everything = figures(page)["Events"]

@@ -68,9 +68,7 @@ def test_by_https_the_cookie_is_for_https_and_this_host_alone(service_dsn, dsn):
     from tests.conftest import Service, installation_key, running_service
 
     with running_service(service_dsn, PGTALLY_TRUSTED_PROXIES="127.0.0.1") as (url, _):
-        service = Service(
-            url, installation_key(dsn)
-        )
+        service = Service(url, installation_key(dsn))
         client = service.tenant()
         secure = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
         key = client.headers["X-API-Key"]
@@ -401,9 +399,7 @@ def test_looking_at_links_uses_up_nothing_of_what_keys_have(service_dsn, dsn):
     from tests.conftest import Service, installation_key, running_service
 
     with running_service(service_dsn, PGTALLY_ANALYTICS_PER_MINUTE="20") as (url, _):
-        service = Service(
-            url, installation_key(dsn)
-        )
+        service = Service(url, installation_key(dsn))
         client = service.tenant()
         link = share(client)
         seen = [httpx.get(url + link["page"]).status_code for _ in range(25)]

@@ -41,6 +41,7 @@ OVERVIEW = f"""
 """
 SHOWN_GROUPS = 12
 SHOWN_EVENTS = 20
+SEARCHED_INTERVALS = 4
 # How many are searched, without reading more than a page can say.
 FOUND_GROUPS = 1000
 # How the value of a filter may begin that is none of the values.
@@ -165,7 +166,7 @@ async def ask_page(db: Database, question: Question) -> Page:
         cards = await _cards(ask, question, shown, arguments)
         breakdown, names = await _breakdown(ask, question, shown, arguments)
         timeline = await _timeline(ask, question, tenant, shown, arguments, names)
-        events = await _events(ask, question, arguments, timeline)
+        events = await _events(ask, question, shown, arguments)
         return Page(
             tenant, shown, range_text(shown), cards, timeline, breakdown,
             rows_of(events, tenant, question), properties_of(events), _final(tenant, shown),
@@ -203,8 +204,8 @@ async def ask_events(db: Database, question: Question) -> list[Event]:
     """The newest events alone."""
 
     async def ask_some(ask: Ask) -> list[Event]:
-        tenant, _, arguments = await _begin(ask, question)
-        return rows_of(await _events(ask, question, arguments, None), tenant, question)
+        tenant, shown, arguments = await _begin(ask, question)
+        return rows_of(await _events(ask, question, shown, arguments), tenant, question)
 
     return await db.read_together(question.tenant, ask_some)
 
@@ -477,10 +478,28 @@ def _narrower(
 
 
 async def _events(
-    ask: Ask, question: Question, arguments: dict[str, Any], timeline: Timeline | None
+    ask: Ask, question: Question, shown: Range, arguments: dict[str, Any]
 ) -> list[RawEvent]:
+    """The newest events. An index has them; those of a rare type may lie far back among others, so
+    only intervals that hold some are read, the newest few."""
     asked = {**arguments, "before_at": LAST[0], "before_id": LAST[1], "limit": SHOWN_EVENTS}
-    return events_of(await ask(LIST, asked))[0]
+    view = question.view
+    if not (view.types or question.filters or view.actor):
+        return events_of(await ask(LIST, asked))[0]
+    timeline, *_ = _timeline_question(question, shown, arguments)
+    rows = await ask(TIMELINE, {**timeline, "measure": "count", "compare": False})
+    ends = [*(row[0].isoformat() for row in rows[1:]), arguments["to"]]
+    events: list[RawEvent] = []
+    within = [(row[0].isoformat(), end) for row, end in zip(rows, ends, strict=True) if row[3]]
+    if within:
+        # An interval may begin before the range does.
+        within[0] = (arguments["from"], within[0][1])
+    for begin, end in within[: -SEARCHED_INTERVALS - 1 : -1]:
+        one = {**asked, "from": begin, "to": end, "limit": SHOWN_EVENTS - len(events)}
+        events += events_of(await ask(LIST, one))[0]
+        if len(events) >= SHOWN_EVENTS:
+            break
+    return events
 
 
 def rows_of(events: list[RawEvent], tenant: Overview, question: Question) -> list[Event]:

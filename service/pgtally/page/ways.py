@@ -44,7 +44,7 @@ def as_sql(statement: str, arguments: dict[str, Any]) -> str:
 def as_curl(
     path: str, arguments: dict[str, Any], filters: list[tuple[str, str]], **more: str
 ) -> str:
-    """The same over HTTP, for a shell in which URL and KEY are set; filters as an address has them."""
+    """The same over HTTP, for a shell in which URL and KEY are set; filters as in an address."""
     pairs: list[tuple[str, str]] = []
     for name in ("from", "to", "types", "measure", "actor", "time_zone"):
         if arguments[name] != DEFAULTS[name]:
