@@ -155,7 +155,9 @@ class Question(msgspec.Struct):
     @property
     def filter_pairs(self) -> list[tuple[str, str]]:
         """The filters on data as an address has them."""
-        return [(name, text) for name, text in self.address.pairs if name.startswith("data.")]
+        return [
+            (name, text) for name, text in self.address.pairs if name.startswith(("data.", "data["))
+        ]
 
 
 async def ask_page(db: Database, question: Question) -> Page:

@@ -52,8 +52,8 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["asset"] = asset_address
-_templates.filters["number"] = charts.number
+_templates.globals.update(asset=asset_address)
+_templates.filters.update(number=charts.number)
 
 
 def render(template: str, **values: Any) -> bytes:
