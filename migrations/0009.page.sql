@@ -1,4 +1,4 @@
--- depends: 0004.ingest
+-- depends: 0010.names
 -- Share links: one view of a tenant's figures for whoever has the link.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
