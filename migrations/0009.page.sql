@@ -1,4 +1,4 @@
--- depends: 0010.names
+-- depends: 0005.calendar
 -- Share links: one view of a tenant's figures for whoever has the link.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
