@@ -47,7 +47,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        _picture(browser, published, "page.png", 1120, 820, "light")
+        _picture(browser, published, "page.png", 1120, 980, "light")
         _picture(browser, published, "page-phone.png", 360, 740, "dark")
         browser.close()
 
