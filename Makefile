@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that a newcomer needs; both install what is missing.
-.PHONY: run test demo-test client-test check docs lock soak mutants bench audit remove
+.PHONY: run test demo-test client-test check docs screenshots lock soak mutants bench audit remove
 
 run:
 	@sh service/pgtally/dev/bootstrap.sh run
@@ -35,6 +35,11 @@ check:
 docs:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m docs.reference
+
+# Writes docs/page*.png, from what `make run` runs beside it.
+screenshots:
+	@sh service/pgtally/dev/bootstrap.sh test
+	@.venv/bin/python -m docs.screenshots
 
 soak:
 	@sh service/pgtally/dev/bootstrap.sh test

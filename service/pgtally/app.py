@@ -24,6 +24,7 @@ from pgtally.endpoints import (
     meters,
     raw_events,
     rejected,
+    shares,
     summaries,
     tenants,
 )
@@ -33,6 +34,7 @@ from pgtally.http.access import Access
 from pgtally.http.authentication import Authentication
 from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.ingest.group_commit import GroupCommit
+from pgtally.page import handlers, rendering
 from pgtally.problems import Problem
 
 # As the README's table and the reference list them.
@@ -42,6 +44,7 @@ HANDLERS: dict[str, list[Any]] = {
         tenants.delete_tenant, tenants.get_tenant_deletion,
     ],
     "Keys": [keys.create_key, keys.list_keys, keys.rotate_key, keys.revoke_key],
+    "Share links": [shares.create_share, shares.list_shares, shares.revoke_share],
     "Events": [
         events.create_event, events.create_events, events.get_receipt,
         rejected.list_rejected_events, rejected.replay_rejected_events,
@@ -99,13 +102,15 @@ def create_app(config: settings.Settings) -> Litestar:
     return Litestar(
         route_handlers=[
             Router("/", route_handlers=handlers, tags=[tag]) for tag, handlers in HANDLERS.items()
-        ],
+        ]
+        + [rendering.get_asset, *handlers.HANDLERS],
         middleware=[access],
         cors_config=_cors(config.cors_origins),
         # One dependency a handler: Litestar resolves several in a task group, which cost a fifth of
         # the time of POST /events.
         dependencies={
             "db": Provide(lambda: database, sync_to_thread=False),
+            "authentication": Provide(lambda: authentication, sync_to_thread=False),
             "commits": Provide(lambda: commits, sync_to_thread=False),
             "readiness": Provide(lambda: readiness, sync_to_thread=False),
         },

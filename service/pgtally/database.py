@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -29,6 +30,9 @@ NAMED = """where (
 WRITER_WAITS = 10
 RETRIED = frozenset({"40001", "40P01"})
 DISK_FULL_REMEMBERED_SECONDS = 60.0
+Answer = TypeVar("Answer")
+# Asks one statement among those of read_together.
+Ask = Callable[[LiteralString, Mapping[str, object]], Awaitable[list[TupleRow]]]
 
 
 class Database:
@@ -118,6 +122,41 @@ class Database:
                 yield
         except TimeoutError:
             raise unavailable("too many queries are running; try again") from None
+
+    async def read_together(
+        self, tenant: UUID, questions: Callable[[Ask], Awaitable[Answer]]
+    ) -> Answer:
+        """`read` for several questions that belong together: one turn, one connection, one
+        snapshot, so that their answers agree. All of them are asked a second time where `call`
+        would repeat its statement."""
+        async with self.reader(tenant):
+            for last in (False, True):
+                if time.monotonic() < self._down_until:
+                    raise unavailable()
+                try:
+                    async with self.pool.connection() as connection, connection.transaction():
+                        await connection.execute(
+                            "set transaction isolation level repeatable read read only"
+                        )
+
+                        async def ask(
+                            sql: LiteralString,
+                            parameters: Mapping[str, object],
+                            connection: AsyncConnection[TupleRow] = connection,
+                        ) -> list[TupleRow]:
+                            named = {**parameters, "request": REQUEST_ID.get()}
+                            cursor = await connection.execute(sql, named, binary=True)
+                            return await cursor.fetchall()
+
+                        return await questions(ask)
+                except psycopg.OperationalError as error:
+                    state = error.sqlstate or "08"
+                    lost = state.startswith(("57P", "08"))
+                    if last or isinstance(error, PoolTimeout) or not (lost or state in RETRIED):
+                        raise
+                    if lost:
+                        await self.pool.check()
+        raise AssertionError  # The second round always ends.
 
     @asynccontextmanager
     async def writer(self, tenant: UUID) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ tutorial from beginning to end."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import httpx
 import psycopg
 import pytest
 from pgtally.dev.cluster import free_port
+from playwright.sync_api import sync_playwright
 
+from docs.screenshots import cancellations_by_origin
 from tests.conftest import ROOT, wait_for
 
 pytestmark = pytest.mark.demo
@@ -65,6 +68,32 @@ def follow_the_tutorial(home: Path) -> None:
         assert line in done.stdout, (line, done.stdout, done.stderr)
 
 
+def look_at_the_page(published: dict) -> None:
+    """From the sign-in form to United's cancellations by origin in three clicks."""
+    (united,) = (tenant for tenant in published["tenants"] if tenant["name"] == "UA")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page()
+        cancellations_by_origin(page, published["url"], united["apiKey"])
+        shown = dict(
+            zip(
+                page.locator(".groups tbody th").all_inner_texts(),
+                page.locator(".groups tbody td:nth-of-type(1)").all_inner_texts(),
+                strict=True,
+            )
+        )
+        browser.close()
+    answer = httpx.get(
+        published["url"] + "/analytics/events/breakdown",
+        params={"by": "data.origin", "type": "cancellation"},
+        headers={"X-API-Key": united["apiKey"]},
+    ).json()
+    assert shown == {group["values"][0]: str(group["total"]) for group in answer["groups"]}
+    assert shown == {"EWR": "435", "LGA": "207", "JFK": "44"}
+
+
 @pytest.fixture(scope="module")
 def home():
     with tempfile.TemporaryDirectory(prefix="pgtally-demo-") as folder:
@@ -108,6 +137,7 @@ def test_the_first_run_loads_the_demo_and_the_readme_is_true(home):
             wanted = "\n".join(line[2:] for line in expected.splitlines())
             assert done.stdout.strip() == wanted, (command, done.stdout, done.stderr)
         follow_the_tutorial(home)
+        look_at_the_page(published)
     finally:
         assert running.stop() == 0
 

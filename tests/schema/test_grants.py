@@ -8,8 +8,8 @@ OWN_ROWS = "(tenant_id = tally.current_tenant())"
 TABLES_WITH_OWN_ROWS = {
     "tally.api_keys", "tally.erasures", "tally.events", "tally.meter_deltas",
     "tally.meter_summaries", "tally.meters", "tally.receipts", "tally.rejected_events",
-    "tally.summaries", "tally.summary_deltas", "tally.tenant_deletions", "tally.tenant_state",
-    "tally.tenants",
+    "tally.share_links", "tally.summaries", "tally.summary_deltas", "tally.tenant_deletions",
+    "tally.tenant_state", "tally.tenants",
 }  # fmt: skip
 
 # Their owner, tally_owner, may do everything; who else may do what. Partitions have no grants.
@@ -52,13 +52,13 @@ FUNCTIONS = {
         event_breakdown event_by_type event_count event_list event_page event_timeline events_ingest
         events_ingest_each events_ingest_json events_ingest_request meter_changes meter_list
         meter_summary_list receipt_find rejected_list
-        rejected_replay summary_changes summary_list
+        rejected_replay summary_changes summary_list tenant_overview
     """,
     ("api", "tally_owner", "tally_service"): """
-        actor_erase key_create key_find key_list key_revoke key_rotate key_touch meter_create
+        actor_erase job_list key_create key_find key_list key_revoke key_rotate key_touch meter_create
         meter_delete metrics rate_take
-        service_details service_status tenant_create tenant_delete tenant_deletion_find tenant_list
-        tenant_update
+        service_details service_status share_create share_find share_list share_revoke tenant_create
+        tenant_delete tenant_deletion_find tenant_list tenant_update tenant_volume_list
     """,
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
         check_query current_tenant day_start event_totals first_date hashes_hll local_date local_time

@@ -20,7 +20,9 @@ from pgtally.vocabulary import (
 
 SOURCE = Path(pgtally.__file__).parent
 # What runs as the service's login; everything else is for whoever has the database.
-SERVICE = ("pgtally.endpoints.", "pgtally.doors.", "pgtally.http.", "pgtally.ingest.")
+SERVICE = (
+    "pgtally.endpoints.", "pgtally.doors.", "pgtally.http.", "pgtally.ingest.", "pgtally.page.",
+)  # fmt: skip
 # Modules that install: they look at the catalog and make roles, which no function does.
 INSTALLERS = {"migrate.py", "preflight.py", "jobs.py", "dev/cluster.py", "dev/run.py"}
 # Functions of schema api that no statement calls, and why.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what `make run` (argument run) or `make test` (argument test) needs and this machine
-# lacks: PostgreSQL >= 15 with pg_cron and hll, and the pinned Python packages in .venv. Does
-# nothing, in a fraction of a second, when all is there.
+# lacks: PostgreSQL >= 15 with pg_cron and hll, the pinned Python packages in .venv and, for the
+# tests, Chromium. Does nothing, in a fraction of a second, when all is there.
 set -eu
 cd "$(dirname "$0")/../../.."
 want=$1
@@ -117,5 +117,19 @@ Add the repository of the PostgreSQL project, then try again:
   has_postgres || fail "PostgreSQL with pg_cron and hll was installed but is not found"
 }
 
+# The tests look at the pages in it.
+chromium() {
+  if [ "$want" != test ] || command -v chromium >/dev/null; then
+    return
+  fi
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    fail "the tests open the pages in Chromium. As root, run: apt-get install chromium"
+  fi
+  apt_update
+  apt_install chromium
+  command -v chromium >/dev/null || fail "Chromium was installed but is not found"
+}
+
 python_packages
 postgres
+chromium

@@ -257,13 +257,18 @@ async def event_timeline(request: Incoming, db: Db) -> Response[list[TimelineTot
     query, arguments = read_query(request, TimelineQuery)
     arguments |= {"by_type": query.by_type is not None, "compare": query.compare is not None}
     rows = await db.read(arguments["tenant"], TIMELINE, arguments)
-    hours = query.interval == "hour"
+    totals = timeline_totals(rows, query.interval)
+    return _resolved(respond_list(request, totals, TimelineTotal), rows)
+
+
+def timeline_totals(rows: list[Any], interval: Interval) -> list[TimelineTotal]:
+    """Rows of TIMELINE as they are answered."""
     totals = []
     for start, on, event_type, total, old_start, old_on, old_total, *_ in rows:
-        old = old_start if hours else old_on
-        date = (start if hours else on).isoformat()
+        old = old_start if interval == "hour" else old_on
+        date = (start if interval == "hour" else on).isoformat()
         totals.append(TimelineTotal(date, total, event_type, old and old.isoformat(), old_total))
-    return _resolved(respond_list(request, totals, TimelineTotal), rows)
+    return totals
 
 
 @get(

@@ -44,34 +44,41 @@ class Access(ASGIMiddleware):
             await _allow(send)
             return
         if not operation.public:
-            door = operation.door
             try:
-                key = door.key_of_headers(headers)
-                if not key and door.max_keyless_bytes:
-                    self._addresses.check(address_of(scope))
-                    with self._held.by(address_of(scope)) as hold:
-                        body, receive = await _read_small(receive, door.max_keyless_bytes, hold)
-                        if body[:2] == GZIP:
-                            hold(door.max_keyless_bytes)
-                        key = await off_loop(len(body), door.key_of_body, body)
-                if not key:
-                    raise unauthorized(
-                        "no API key: send it as X-API-Key, or as Authorization: Bearer"
-                    )
-            except Problem:
-                self._addresses.spend(address_of(scope))
-                raise
-            caller = await self._admit(scope, operation, key, headers.get("origin", ""))
+                caller, receive = await self._enter(scope, receive, operation)
+            except Problem as problem:
+                raise operation.door.refusal(problem, scope) from None
             if operation.rate_class == "bulk":
                 with self._at_once.one(caller.tenant_id):
                     await next_app(scope, receive, send)
                 return
         await next_app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, operation: Operation, key: str, origin: str) -> Caller:
+    async def _enter(
+        self, scope: Scope, receive: Receive, operation: Operation
+    ) -> tuple[Caller, Receive]:
+        """The caller, and what gives the body to the handler. Raises Problem."""
+        door = operation.door
+        try:
+            key = door.key_of(scope)
+            if not key and door.max_keyless_bytes:
+                self._addresses.check(address_of(scope))
+                with self._held.by(address_of(scope)) as hold:
+                    body, receive = await _read_small(receive, door.max_keyless_bytes, hold)
+                    if body[:2] == GZIP:
+                        hold(door.max_keyless_bytes)
+                    key = await off_loop(len(body), door.key_of_body, body)
+            if not key:
+                raise unauthorized("no API key: send it as X-API-Key, or as Authorization: Bearer")
+        except Problem:
+            self._addresses.spend(address_of(scope))
+            raise
+        return await self._admit(scope, operation, key), receive
+
+    async def _admit(self, scope: Scope, operation: Operation, key: str) -> Caller:
         """Finds the caller, checks the scope and counts the request. Raises Problem."""
         passage = passage_of(scope)
-        caller = await self._authentication.find(key, address_of(scope))
+        caller = await self._authentication.find(key, address_of(scope), operation.door.kind)
         passage.caller, passage.key = caller, key
         if caller.tenant_deleted:
             raise Problem(410, "the tenant was deleted")
@@ -85,6 +92,7 @@ class Access(ASGIMiddleware):
         if caller.origins:
             if not operation.door.takes_public_keys:
                 raise Problem(403, "a key that is bound to origins is not for this endpoint")
+            origin = passage.received.get("origin", "")
             if origin not in caller.origins:
                 raise Problem(403, "this key is bound to other origins")
             passage.headers |= {"access-control-allow-origin": origin, "vary": "Origin"}

@@ -1,4 +1,5 @@
-"""Who is calling? API keys, found by their public start and remembered for a moment."""
+"""Who is calling? API keys and share links, found by their public start and remembered for a
+moment."""
 
 import asyncio
 import hashlib
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pgtally.database import Database
-from pgtally.http.operation import unauthorized
+from pgtally.http.operation import Kind, unauthorized
 from pgtally.http.passage import Caller
 from pgtally.http.rate_limit import AddressLimit, remember
 
@@ -20,6 +21,12 @@ FIND = """
     lineage_id, tenant_deleted, origins
   from api.key_find(p_key_prefix => %(key_prefix)s::text)
 """
+FIND_SHARE = """
+  select
+    token_hash, share_id, tenant_id, scopes, key_limits_per_minute, tenant_limits_per_minute,
+    lineage_id, tenant_deleted, origins, view
+  from api.share_find(p_token_prefix => %(key_prefix)s::text)
+"""
 TOUCH = """
   select changed
   from api.key_touch(
@@ -28,7 +35,7 @@ TOUCH = """
 REMEMBERED = 10_000
 # A key that is unknown, expired or revoked never becomes valid.
 UNKNOWN_SECONDS = 60.0
-_shape = re.compile(r"(pgt_[0-9a-f]{12})_[0-9a-f]{64}([0-9a-f]{6})")
+_shape = re.compile(r"((pg[ts])_[0-9a-f]{12})_[0-9a-f]{64}([0-9a-f]{6})")
 
 
 class Authentication:
@@ -55,20 +62,26 @@ class Authentication:
         self._asked: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._used: dict[UUID, datetime] = {}
 
-    async def find(self, key: str, address: str) -> Caller:
-        """The caller with this key. Raises Problem 401, or 429 where an address keeps guessing."""
+    async def find(self, key: str, address: str, kind: Kind = "pgt") -> Caller:
+        """The caller with this key, or with this token of a share link. Raises Problem 401, or 429
+        where an address keeps guessing."""
         key_hash = hashlib.sha256(key.encode()).digest()
         until, caller = self._known.get(key_hash, (0.0, None))
-        if until <= time.monotonic():
+        if until <= time.monotonic() or not key.startswith(kind):
             match = _shape.fullmatch(key)
             caller = None
             # The checksum tells a mistyped key from a real one without asking the database.
-            if match and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[2]:
+            if (
+                match
+                and match[2] == kind
+                and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[3]
+            ):
                 caller = await self._caller(match[1], key_hash, address)
         if caller is None:
             self._addresses.spend(address)
             raise unauthorized("unknown, expired or revoked API key")
-        self._used[caller.key_id] = datetime.now(UTC)
+        if caller.view is None:
+            self._used[caller.key_id] = datetime.now(UTC)
         return caller
 
     async def _caller(self, key_prefix: str, key_hash: bytes, address: str) -> Caller | None:
@@ -95,7 +108,8 @@ class Authentication:
 
     async def _look_up(self, key_prefix: str, key_hash: bytes) -> Caller | None:
         asked_at = time.monotonic()
-        rows = await self._database.call(FIND, {"key_prefix": key_prefix})
+        statement = FIND_SHARE if key_prefix.startswith("pgs") else FIND
+        rows = await self._database.call(statement, {"key_prefix": key_prefix})
         if rows and hmac.compare_digest(rows[0][0], key_hash):
             caller = Caller(*rows[0][1:])
             remember(self._known, key_hash, (asked_at + self._cache_seconds, caller), REMEMBERED)

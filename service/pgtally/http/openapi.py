@@ -1,55 +1,28 @@
 """The OpenAPI document, from the handlers and the Structs that they use, and its page.
 
 Litestar documents paths and responses; bodies and queries are decoded by our own strict decoders,
-so their Structs are added here. The page and its script are served from this process.
+so their Structs are added here.
 """
 
-import base64
-import hashlib
 import typing
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.params import FromPath
-from litestar.response import File
 from litestar.router import Router
-from swagger_ui_bundle import swagger_ui_path
 
 from pgtally import __version__
 from pgtally.formats import CSV, JSON, NDJSON
 from pgtally.http.operation import CLOSED, OPEN, Operation, ProblemBody
 from pgtally.http.passage import passage_of
 from pgtally.http.query_string import takes_filters
-from pgtally.problems import Problem
+from pgtally.page.reference import reference
+from pgtally.page.rendering import POLICY
 
 REF = "#/components/schemas/{name}"
-PAGE = b"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><title>pgtally</title><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/schema/assets/swagger-ui.css">
-</head>
-<body><div id="ui"></div>
-<script src="/schema/assets/swagger-ui-bundle.js"></script>
-<script>%s</script>
-</body>
-</html>
-"""
-SCRIPT = b'SwaggerUIBundle({url: "/schema/openapi.json", dom_id: "#ui"})'
-# The page runs its own scripts and calls its own origin, nothing else.
-PAGE_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-    "style-src 'self' 'unsafe-inline'; "
-    f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT).digest()).decode()}'; "
-    "frame-ancestors 'none'"
-)
-# What the page loads. By name: a path that a client made up never reaches the file system.
-ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 SUCCESSES = {"200": "Here it is.", "201": "Made.", "204": "Done."}
 ERRORS = {
     400: "What is wrong, where, and what is allowed.",
@@ -341,21 +314,13 @@ class Document(JsonRenderPlugin):
 class Page(OpenAPIRenderPlugin):
     """GET /schema: the reference page."""
 
+    _made: bytes | None = None
+
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        passage_of(request.scope).headers["content-security-policy"] = PAGE_POLICY
-        return PAGE % SCRIPT
-
-    def receive_router(self, router: Router) -> None:
-        router.register(_asset)
-
-
-@get("/assets/{name:str}", operation=OPEN, sync_to_thread=False)
-def _asset(name: FromPath[str]) -> File:
-    if name not in ASSETS:
-        raise Problem(404, "no such resource")
-    return File(
-        Path(swagger_ui_path, name), media_type=ASSETS[name], content_disposition_type="inline"
-    )
+        if self._made is None:
+            self._made = reference(document(request.app))
+        passage_of(request.scope).headers["content-security-policy"] = POLICY
+        return self._made
 
 
 def _operation_id(handler: Any, _: Any, __: Any) -> str:

@@ -1,14 +1,18 @@
 """What a handler declares about itself, and how the clients of a door differ from ours."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 from litestar.types import Scope
 
 from pgtally.formats import JSON
+from pgtally.http.passage import passage_of
 from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import RateClass
 from pgtally.vocabulary import Scope as KeyScope
+
+Kind = Literal["pgt", "pgs"]
 
 
 class ProblemBody(msgspec.Struct, omit_defaults=True):
@@ -35,6 +39,19 @@ class Door:
     # tells nothing of what is stored.
     takes_public_keys = False
 
+    # The kind of secret that opens it: "pgt", a key, or "pgs", the token of a share link.
+    kind: Kind = "pgt"
+    # How their errors are sent.
+    problem_headers: Mapping[str, str] = {"Content-Type": "application/problem+json"}
+
+    def key_of(self, scope: Any) -> str:
+        """The key of a request; empty if there is none. Raises Problem 401."""
+        return self.key_of_headers(passage_of(scope).received)
+
+    def refusal(self, problem: Problem, scope: Any) -> Problem:
+        """What these clients are told where access refuses them with this problem."""
+        return problem
+
     def key_of_headers(self, headers: dict[str, str]) -> str:
         """The key of X-API-Key or of Authorization: Bearer; empty if there is none. Raises Problem
         401 where two differ."""
@@ -57,6 +74,10 @@ class Door:
         """The body of an error as these clients read it."""
         return body
 
+    def encode_problem(self, body: ProblemBody) -> bytes:
+        """The same as it is sent."""
+        return msgspec.json.encode(self.problem_body(body))
+
 
 def unauthorized(detail: str) -> Problem:
     """401."""
@@ -69,8 +90,9 @@ OURS = Door()
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call a handler, what it takes, and what it answers besides its type."""
 
-    # The scope that a key needs and the class in which the request counts; both None: no key.
-    scope: KeyScope | None = None
+    # The scope that a key needs, "shared" that of a share link, and the class in which the request
+    # counts; both None: no key.
+    scope: KeyScope | Literal["shared"] | None = None
     rate_class: RateClass | None = None
     # Needs a key of the installation, which has no tenant.
     installation: bool = False

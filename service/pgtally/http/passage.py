@@ -32,6 +32,8 @@ class Caller(msgspec.Struct, frozen=True):
     tenant_deleted: bool = False
     # The pages that the key is for, if it is public.
     origins: list[str] = []
+    # What a share link shows; None for keys.
+    view: dict[str, list[str]] | None = None
 
     @property
     def tenant(self) -> UUID:

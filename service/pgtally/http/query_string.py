@@ -5,6 +5,7 @@ send: `types: ... = field(name="type")` is `type` in the query and `p_types` in 
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -77,12 +78,19 @@ def split_query(
     request: Request[Any, Any, Any], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, Any]]]:
     """The query string as a struct, and its filters on data. Raises Problem 400 for what is off."""
+    return split_pairs(request.query_params.multi_items(), shape)
+
+
+def split_pairs(
+    pairs: Iterable[tuple[str, str]], shape: type[Shape]
+) -> tuple[Shape, list[dict[str, Any]]]:
+    """The same for names with their texts, from wherever they come."""
     known = fields(shape)
     lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
     values: dict[str, Any] = {}
     filters: list[dict[str, Any]] = []
     errors = []
-    for name, text in request.query_params.multi_items():
+    for name, text in pairs:
         if "\0" in name or "\0" in text:
             errors.append(FieldError("holds a NUL character", parameter=name.replace("\0", "")))
         elif takes_filters(shape) and (filtered := _filter.fullmatch(name)):

@@ -78,7 +78,7 @@ class RateLimit:
         self._limits: dict[str, int] = {
             name: getattr(settings, f"{name}_per_minute") for name in RATE_CLASSES
         }
-        self._lots: OrderedDict[tuple[int, RateClass], Lot] = OrderedDict()
+        self._lots: OrderedDict[tuple[int, RateClass, bool], Lot] = OrderedDict()
 
     async def spend(self, caller: Caller, rate_class: RateClass, cost: int = 1) -> dict[str, str]:
         """Spends tokens and returns the headers that tell of it. What costs more than a minute's
@@ -94,15 +94,18 @@ class RateLimit:
             verb = "send" if counts_content else "make"
             raise Problem(429, f"this key may {verb} no {what}", headers={"Retry-After": "60"})
         cost = min(cost, limit)
+        # Who looks through share links uses up nothing of what the tenant's keys have.
+        shared = caller.view is not None
         # A UUID itself takes ten times as long to look up.
-        place = owner.int, rate_class
+        place = owner.int, rate_class, shared
         lot = self._lots.get(place) or Lot()
         remember(self._lots, place, lot, REMEMBERED)
         if lot.has_to_ask(cost):
             async with lot.asking:
                 # Another request may have asked while this one waited for its turn.
                 if lot.has_to_ask(cost):
-                    await self._take(lot, f"{owner}:{rate_class}", limit, cost)
+                    bucket = f"{owner}:{rate_class}{':shared' * shared}"
+                    await self._take(lot, bucket, limit, cost)
         left = max(0, lot.tokens - cost) + lot.remaining
         reset_seconds = math.ceil((limit - min(left, limit)) * 60 / limit)
         headers = {

@@ -89,7 +89,7 @@ def encode_problem(problem: Problem, scope: Any) -> bytes:
         code=problem.code,
         errors=[_placed(error, operation) for error in problem.errors],
     )
-    return msgspec.json.encode(operation.door.problem_body(body))
+    return operation.door.encode_problem(body)
 
 
 def _placed(error: FieldError, operation: Operation) -> FieldError:
@@ -118,9 +118,10 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     else:
         log.error("unexpected error", exc_info=error)
         problem = Problem(500, "an unexpected error; it has been logged")
+    headers = {**operation_of(request.scope).door.problem_headers, **problem.headers}
     return Response(
         encode_problem(problem, request.scope),
         status_code=problem.status,
-        media_type="application/problem+json",
-        headers=problem.headers,
+        media_type=headers.pop("Content-Type"),
+        headers=headers,
     )

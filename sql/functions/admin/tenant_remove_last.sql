@@ -1,5 +1,5 @@
--- The end of a deletion: schemas of BI logins, keys, rate buckets, names in the audit log, and the
--- tenant itself. Says false where somebody uses such a schema, or makes a key, at this moment.
+-- The end of a deletion: schemas of BI logins, keys, share links, rate buckets, names in the audit
+-- log, and the tenant itself. Says false where somebody uses such a schema, or makes a key, at this moment.
 create function tally.tenant_remove_last(p_tenant uuid) returns boolean
 language plpgsql volatile strict
 set search_path = ''
@@ -18,6 +18,7 @@ begin
     or split_part(b.bucket, ':', 1) in (
       select k.key_id::text from tally.api_keys as k where k.tenant_id = p_tenant);
   delete from tally.api_keys as k where k.tenant_id = p_tenant;
+  delete from tally.share_links as l where l.tenant_id = p_tenant;
   update tally.audit_log as a
   set details = a.details - 'name'
   where a.tenant_id = p_tenant and a.details ? 'name';
@@ -37,4 +38,4 @@ $$;
 alter function tally.tenant_remove_last owner to tally_owner;
 revoke all on function tally.tenant_remove_last from public;
 comment on function tally.tenant_remove_last is
-  'Ends a deletion: removes keys, rate buckets and the tenant itself, and signs the certificate; false if a schema of its BI logins cannot be removed, or a key of the tenant is being made.';
+  'Ends a deletion: removes keys, share links, rate buckets and the tenant itself, and signs the certificate; false if a schema of its BI logins cannot be removed, or a key of the tenant is being made.';

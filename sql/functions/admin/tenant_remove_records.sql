@@ -23,7 +23,8 @@ begin
   where d.tenant_id = p_tenant and d.events_removed_to > v_earliest;
   for v_table in
     values
-      ('summaries'), ('meter_deltas'), ('meter_summaries'), ('meters'), ('rejected_events'), ('receipts')
+      ('summaries'), ('meter_deltas'), ('meter_summaries'), ('meters'), ('rejected_events'), ('receipts'),
+      ('share_links')
   loop
     exit when v_rows >= p_limit;
     execute format(
@@ -46,4 +47,4 @@ $$;
 alter function tally.tenant_remove_records owner to tally_owner;
 revoke all on function tally.tenant_remove_records from public;
 comment on function tally.tenant_remove_records is
-  'Removes up to p_limit deltas, summaries, meters, rejected events and receipts of a tenant that is being deleted; returns how many.';
+  'Removes up to p_limit deltas, summaries, meters, rejected events, receipts and share links of a tenant that is being deleted; returns how many.';
