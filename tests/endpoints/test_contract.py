@@ -1,5 +1,6 @@
 """The service answers as its OpenAPI document says, whatever is asked; `make soak` asks more."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
@@ -17,8 +18,12 @@ def test_every_example_of_the_document_works(service, subtests):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     client = service.tenant()
     key = client.post("/keys", json={"name": "to rotate", "scopes": ["read"]}).json()["id"]
+    share = client.post(
+        "/shares",
+        json={"name": "x", "view": {}, "expiresAt": (datetime.now(UTC) + timedelta(1)).isoformat()},
+    ).json()["id"]
     values = {
-        "tenant_id": str(client.tenant_id), "key_id": key, "actor_id": "user-17", "idempotency_key": "k1",
+        "tenant_id": str(client.tenant_id), "key_id": key, "share_id": share, "actor_id": "user-17", "idempotency_key": "k1",
         "project": "@current", "flag": "beta", "token": "phc_x",
     }  # fmt: skip
     client.post("/events", json={"type": "a"}, headers={"Idempotency-Key": "k1"})
@@ -41,6 +46,8 @@ def test_every_example_of_the_document_works(service, subtests):
                 body = media.get("example")
                 if path == "/tenants" and body:
                     body = {**body, "name": f"{body['name']} {uuid4()}"}  # names are unique
+                if path == "/shares" and body:
+                    body = {**body, "expiresAt": (datetime.now(UTC) + timedelta(1)).isoformat()}
                 who = service.admin if path.startswith(INSTALLATION) else client
                 answer = who.request(method, path.format(**values), params=params, json=body)
                 assert answer.status_code < 300, answer.text

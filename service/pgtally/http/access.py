@@ -59,8 +59,9 @@ class Access(ASGIMiddleware):
     ) -> tuple[Caller, Receive]:
         """The caller, and what gives the body to the handler. Raises Problem."""
         door = operation.door
+        headers = passage_of(scope).received
         try:
-            key = door.key_of(scope)
+            key = door.key_of(scope, headers)
             if not key and door.max_keyless_bytes:
                 self._addresses.check(address_of(scope))
                 with self._held.by(address_of(scope)) as hold:
@@ -73,9 +74,10 @@ class Access(ASGIMiddleware):
         except Problem:
             self._addresses.spend(address_of(scope))
             raise
-        return await self._admit(scope, operation, key), receive
+        caller = await self._admit(scope, operation, key, headers.get("origin", ""))
+        return caller, receive
 
-    async def _admit(self, scope: Scope, operation: Operation, key: str) -> Caller:
+    async def _admit(self, scope: Scope, operation: Operation, key: str, origin: str) -> Caller:
         """Finds the caller, checks the scope and counts the request. Raises Problem."""
         passage = passage_of(scope)
         caller = await self._authentication.find(key, address_of(scope), operation.door.kind)
@@ -92,7 +94,6 @@ class Access(ASGIMiddleware):
         if caller.origins:
             if not operation.door.takes_public_keys:
                 raise Problem(403, "a key that is bound to origins is not for this endpoint")
-            origin = passage.received.get("origin", "")
             if origin not in caller.origins:
                 raise Problem(403, "this key is bound to other origins")
             passage.headers |= {"access-control-allow-origin": origin, "vary": "Origin"}

@@ -67,7 +67,7 @@ class Authentication:
         where an address keeps guessing."""
         key_hash = hashlib.sha256(key.encode()).digest()
         until, caller = self._known.get(key_hash, (0.0, None))
-        if until <= time.monotonic() or not key.startswith(kind):
+        if until <= time.monotonic():
             match = _shape.fullmatch(key)
             caller = None
             # The checksum tells a mistyped key from a real one without asking the database.
@@ -77,6 +77,9 @@ class Authentication:
                 and hashlib.sha256(key[:-6].encode()).hexdigest()[:6] == match[3]
             ):
                 caller = await self._caller(match[1], key_hash, address)
+        if caller is not None and (caller.view is not None) != (kind == "pgs"):
+            # Remembered for another kind of door.
+            caller = None
         if caller is None:
             self._addresses.spend(address)
             raise unauthorized("unknown, expired or revoked API key")

@@ -120,6 +120,11 @@ EVENT = {
 BODY_EXAMPLES: dict[str, Any] = {
     "createTenant": {"name": "Example Ltd", "timeZone": "Europe/Berlin", "weekStart": 1},
     "updateTenant": {"rateLimitsPerMinute": {"ingest": 5000}, "eventRetentionDays": 4000},
+    "createShare": {
+        "name": "For the board",
+        "view": {"range": ["30d"], "type": ["purchase"]},
+        "expiresAt": "2027-01-01T00:00:00Z",
+    },
     "createKey": {"name": "dashboard", "scopes": ["read"]},
     "rotateKey": {"overlapSeconds": 3600},
     "createEvent": EVENT,

@@ -7,7 +7,6 @@ import msgspec
 from litestar.types import Scope
 
 from pgtally.formats import JSON
-from pgtally.http.passage import passage_of
 from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import RateClass
 from pgtally.vocabulary import Scope as KeyScope
@@ -42,11 +41,12 @@ class Door:
     # The kind of secret that opens it: "pgt", a key, or "pgs", the token of a share link.
     kind: Kind = "pgt"
     # How their errors are sent.
-    problem_headers: Mapping[str, str] = {"Content-Type": "application/problem+json"}
+    problem_media_type = "application/problem+json"
+    problem_headers: Mapping[str, str] = {}
 
-    def key_of(self, scope: Any) -> str:
+    def key_of(self, scope: Any, headers: dict[str, str]) -> str:
         """The key of a request; empty if there is none. Raises Problem 401."""
-        return self.key_of_headers(passage_of(scope).received)
+        return self.key_of_headers(headers)
 
     def refusal(self, problem: Problem, scope: Any) -> Problem:
         """What these clients are told where access refuses them with this problem."""

@@ -94,17 +94,17 @@ class RateLimit:
             verb = "send" if counts_content else "make"
             raise Problem(429, f"this key may {verb} no {what}", headers={"Retry-After": "60"})
         cost = min(cost, limit)
-        # Who looks through share links uses up nothing of what the tenant's keys have.
-        shared = caller.view is not None
-        # A UUID itself takes ten times as long to look up.
-        place = owner.int, rate_class, shared
+        # A UUID itself takes ten times as long to look up. Who looks through share links uses up
+        # nothing of what the tenant's keys have.
+        is_shared = caller.view is not None
+        place = owner.int, rate_class, is_shared
         lot = self._lots.get(place) or Lot()
         remember(self._lots, place, lot, REMEMBERED)
         if lot.has_to_ask(cost):
             async with lot.asking:
                 # Another request may have asked while this one waited for its turn.
                 if lot.has_to_ask(cost):
-                    bucket = f"{owner}:{rate_class}{':shared' * shared}"
+                    bucket = f"{owner}:{rate_class}{':shared' * is_shared}"
                     await self._take(lot, bucket, limit, cost)
         left = max(0, lot.tokens - cost) + lot.remaining
         reset_seconds = math.ceil((limit - min(left, limit)) * 60 / limit)

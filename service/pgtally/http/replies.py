@@ -118,10 +118,10 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     else:
         log.error("unexpected error", exc_info=error)
         problem = Problem(500, "an unexpected error; it has been logged")
-    headers = {**operation_of(request.scope).door.problem_headers, **problem.headers}
+    door = operation_of(request.scope).door
     return Response(
         encode_problem(problem, request.scope),
         status_code=problem.status,
-        media_type=headers.pop("Content-Type"),
-        headers=headers,
+        media_type=door.problem_media_type,
+        headers={**door.problem_headers, **problem.headers},
     )

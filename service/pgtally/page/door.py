@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
-from litestar.datastructures import Headers
-
 from pgtally.http.operation import Door, ProblemBody
 from pgtally.http.passage import passage_of
 from pgtally.page.rendering import PAGE_HEADERS, render
@@ -56,12 +54,11 @@ def local_address(text: str) -> str:
 class BrowserDoor(Door):
     """A key in a cookie; errors as pages."""
 
-    problem_headers: Mapping[str, str] = {
-        **PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8",
-    }  # fmt: skip
+    problem_media_type = "text/html; charset=utf-8"
+    problem_headers: Mapping[str, str] = PAGE_HEADERS
 
-    def key_of(self, scope: Any) -> str:
-        sent = Headers.from_scope(scope).get("cookie", "").split(";")
+    def key_of(self, scope: Any, headers: dict[str, str]) -> str:
+        sent = headers.get("cookie", "").split(";")
         cookies = dict(one.strip().partition("=")[::2] for one in sent)
         return cookies.get(cookie_name(scope), "")
 
@@ -87,7 +84,7 @@ class SharedDoor(BrowserDoor):
 
     kind: Literal["pgt", "pgs"] = "pgs"
 
-    def key_of(self, scope: Any) -> str:
+    def key_of(self, scope: Any, headers: dict[str, str]) -> str:
         token: str = scope.get("path_params", {}).get("token", "")
         return token or dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(TOKEN, "")
 

@@ -1,12 +1,12 @@
 -- What does this link show? Found by the public start of its token; the service compares the sha-256
 -- of what it was given with token_hash in constant time. No row for an unknown, expired or revoked
--- one. It has the columns of api.key_find, since the service treats it as a key that opens one view:
+-- one. It has the columns of api.key_find before its own, since the service treats it as a key that opens one view:
 -- it has no scope of a key, so it opens nothing that keys open.
 create function api.share_find(p_token_prefix text)
 returns table (
   token_hash bytea, share_id uuid, tenant_id uuid, scopes text[], key_limits_per_minute jsonb,
-  tenant_limits_per_minute jsonb, lineage_id uuid, tenant_deleted boolean,
-  origins text[], view jsonb
+  tenant_limits_per_minute jsonb, lineage_id uuid, tenant_deleted boolean, origins text[],
+  view jsonb
 )
 language sql stable strict security definer
 set search_path = ''
