@@ -53,8 +53,11 @@ HANDLERS: dict[str, list[Any]] = {
     **doors.handlers(),
     "Analytics": [
         analytics.count_events, analytics.count_events_by_type, analytics.event_timeline,
-        analytics.break_down_events, meters.create_meter, meters.list_meters, meters.update_meter,
-        meters.delete_meter, meters.get_meter_summaries, meters.get_meter_changes,
+        analytics.break_down_events,
+    ],
+    "Meters": [
+        meters.create_meter, meters.list_meters, meters.update_meter, meters.delete_meter,
+        meters.get_meter_summaries, meters.get_meter_changes,
     ],
     "Summaries": [summaries.get_summaries, summaries.get_summary_changes],
     "Actors": [actors.list_actor_events, actors.erase_actor],

@@ -390,7 +390,7 @@ def test_by_type_and_timeline_answer(loaded):
     [
         "form=1", "from=2024-01-02&to=2024-01-01", "from=yesterday", "from=2024-01-01T00:00:00",
         "from=2024-02-30", "from=&", "from=a%00b", "measure=median", "type=", "timezone=Mars/X",
-        "from=2024-01-01&from=2024-01-02", "data.=1", "data.x%00=1", "limit=5", "type=a%00b",
+        "from=2024-01-01&from=2024-01-02", "data.=1", "data.x%00=1", "limt=5", "type=a%00b",
         "from=2024-01-01T00:00:00Z'; drop table tally.events; --",
     ],
 )  # fmt: skip
@@ -539,7 +539,8 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
         "/v1/m", *SEGMENT, "/cloudevents", "/browser", *POSTHOG, "/events/rejected", "/events/rejected/replay", "/events/receipts/{idempotency_key}",
         "/events", "/events/bulk", COUNT, BY_TYPE, TIMELINE, "/summaries",
         "/metrics", "/health/live", "/health/ready", "/health/details", "/summaries/changes", "/events/export",
-        "/actors/{actor_id}", "/actors/{actor_id}/events",
+        "/actors/{actor_id}", "/actors/{actor_id}/events", "/analytics/events/breakdown", "/meters",
+        "/meters/{name}", "/meters/{name}/summaries", "/meters/{name}/changes", "/shares", "/shares/{share_id}",
     }  # fmt: skip
     assert all(
         "operationId" in operation
@@ -556,6 +557,7 @@ def test_health_and_the_reference_page_need_no_key_and_no_internet(service):
         "measure",
         "interval",
         "groupBy",
+        "limit",
         "compare",
         "data",
     }

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.brute_force import Event, ingest, same
+from tests.brute_force import Event, first_date, ingest, local_day, same
 from tests.calls import fold, keep_events, one, retain, rows, verify
 
 ORIGIN = datetime(2024, 3, 30, 20, tzinfo=UTC)
@@ -476,3 +476,39 @@ def test_what_is_no_number_is_counted_as_a_value_error(db, new_tenant):
     create(db, tenant, "sales by k", 5)
     one(db, "call tally.fill()")
     assert rows(db, question, tenant) == [(*wanted, "meter sales by k")]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_timeline_by_properties_adds_up_in_each_interval_from_a_meter_as_from_events(
+    db, new_tenant, zone
+):
+    tenant = new_tenant("America/New_York")
+    stored: dict = {}
+    heavy(db, tenant, stored, 12)
+    store(db, tenant, stored, [(77 * n, 5000 + n, "view", None, None, ()) for n in range(9)])
+
+    def asked(interval):
+        return rows(
+            db,
+            "select bucket_on, part, group_values, total from api.event_breakdown_timeline(%s, '{data.k}', %s, p_time_zone => %s, p_limit => 2)",
+            tenant, interval, zone,
+        )  # fmt: skip
+
+    before = {interval: asked(interval) for interval in ("hour", "day", "week", "month")}
+    for interval in ("day", "week", "month"):
+        wanted: dict = defaultdict(lambda: defaultdict(int))
+        for event in stored.values():
+            on = first_date(local_day(event.at, zone), interval, 1)
+            key = dimension(event, "data.k")
+            part = ("missing", None) if key is None else ("group", (key,))
+            wanted[on][part if key in (None, "large", "middling") else ("other", None)] += 1
+        got: dict = defaultdict(lambda: defaultdict(int))
+        for on, part, values, total in before[interval]:
+            if total:
+                got[on][part, values and tuple(values)] = int(total)
+        assert got == wanted
+    create(db, tenant, "by k", 3)
+    one(db, "call tally.fill()")
+    assert {interval: asked(interval) for interval in before} == before
+    one(db, "call tally.finalize('day')")
+    assert {interval: asked(interval) for interval in before} == before

@@ -49,7 +49,7 @@ COLUMNS = {
 # Schema, owner, who else may execute. What is not here is for the owner alone.
 FUNCTIONS = {
     ("api", "tally_tenant", "tally_owner tally_service"): """
-        event_breakdown event_by_type event_count event_list event_page event_timeline events_ingest
+        event_breakdown event_breakdown_timeline event_by_type event_count event_list event_page event_timeline events_ingest
         events_ingest_each events_ingest_json events_ingest_request meter_changes meter_list
         meter_summary_list receipt_find rejected_list
         rejected_replay summary_changes summary_list tenant_overview

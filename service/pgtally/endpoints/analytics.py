@@ -13,6 +13,7 @@ from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import EventQuery, read_query
 from pgtally.http.replies import respond, respond_list
+from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import Interval, Measure, PropertyMeasure
 
 COUNT = f"""
@@ -81,6 +82,27 @@ BREAKDOWN = f"""
 """
 
 
+BREAKDOWN_TIMELINE = f"""
+  select
+    bucket_start, bucket_on, part, group_values, total, is_exact, error_bound, resolved_from,
+    resolved_to
+  from api.event_breakdown_timeline(
+    p_tenant => %(tenant)s::uuid,
+    p_by => %(by)s::text[],
+    p_interval => %(interval)s::text,
+    p_from => %(from)s::text,
+    p_to => %(to)s::text,
+    p_types => %(types)s::text[],
+    p_measure => %(measure)s::text,
+    p_filters => %(filters)s::jsonb,
+    p_actor => %(actor)s::text,
+    p_time_zone => %(time_zone)s::text,
+    p_limit => %(limit)s::integer)
+  {NAMED}
+"""
+Property = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 class MeasureQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
     """Which events, and what to measure. `data.<key>=<value>` filters on a property as well."""
 
@@ -103,11 +125,18 @@ class TimelineQuery(MeasureQuery, forbid_unknown_fields=True, rename="camel"):
     """The same for a timeline."""
 
     interval: Interval = "day"
-    by_type: Literal["type"] | None = msgspec.field(default=None, name="groupBy")
+    by: Annotated[
+        list[Property],
+        Meta(
+            max_length=3,
+            description="type: a row for each type. Or up to three of type, actorId, sessionId and "
+            "data.<key>: the largest groups over the range, `missing` and `other`.",
+        ),
+    ] = msgspec.field(default_factory=list, name="groupBy")
+    limit: Annotated[
+        int, Meta(ge=1, le=1000, description="How many groups of properties are told.")
+    ] = 10
     compare: Compare = None
-
-
-Property = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class BreakdownQuery(EventQuery, forbid_unknown_fields=True, rename="camel"):
@@ -157,6 +186,9 @@ class TimelineTotal(msgspec.Struct, rename="camel", omit_defaults=True):
     date: str
     total: Decimal | None
     type: str | None = None
+    # Grouped by properties: group, missing or other, and the values of a group.
+    part: str | None = None
+    values: list[str] | None = None
     previous_date: str | None = None
     previous_total: Decimal | None = None
 
@@ -255,7 +287,22 @@ async def count_events_by_type(request: Incoming, db: Db) -> Response[list[TypeT
 async def event_timeline(request: Incoming, db: Db) -> Response[list[TimelineTotal]]:
     """Gaps are filled; an open range runs from the first event to the newest."""
     query, arguments = read_query(request, TimelineQuery)
-    arguments |= {"by_type": query.by_type is not None, "compare": query.compare is not None}
+    if query.by and query.by != ["type"]:
+        if query.compare:
+            error = FieldError("goes with groupBy=type only", parameter="compare")
+            raise Problem(400, "the query is not valid", [error])
+        rows = await db.read(arguments["tenant"], BREAKDOWN_TIMELINE, arguments)
+        totals = [
+            TimelineTotal(
+                (start if query.interval == "hour" else on).isoformat(),
+                total,
+                part=part,
+                values=values,
+            )
+            for start, on, part, values, total, *_ in rows
+        ]
+        return _resolved(respond_list(request, totals, TimelineTotal), rows)
+    arguments |= {"by_type": bool(query.by), "compare": query.compare is not None}
     rows = await db.read(arguments["tenant"], TIMELINE, arguments)
     totals = timeline_totals(rows, query.interval)
     return _resolved(respond_list(request, totals, TimelineTotal), rows)
@@ -267,7 +314,15 @@ def timeline_totals(rows: list[Any], interval: Interval) -> list[TimelineTotal]:
     for start, on, event_type, total, old_start, old_on, old_total, *_ in rows:
         old = old_start if interval == "hour" else old_on
         date = (start if interval == "hour" else on).isoformat()
-        totals.append(TimelineTotal(date, total, event_type, old and old.isoformat(), old_total))
+        totals.append(
+            TimelineTotal(
+                date,
+                total,
+                event_type,
+                previous_date=old and old.isoformat(),
+                previous_total=old_total,
+            )
+        )
     return totals
 
 

@@ -102,7 +102,7 @@ PARAMETER_EXAMPLES: dict[str, Any] = {
     "timezone": "Europe/Berlin",
     "measure": "uniqueActors",
     "interval": "week",
-    "groupBy": "type",
+    "groupBy": ["type"],
     "periodType": "month",
     "metric": "purchase",
     "since": "2026-01-01T00:00:00Z",

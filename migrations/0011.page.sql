@@ -1,4 +1,4 @@
--- depends: 0008.doors
+-- depends: 0010.doors
 -- Share links: one view of a tenant's figures for whoever has the link.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
@@ -29,4 +29,4 @@ create policy own_tenant on tally.share_links
   using (tenant_id = tally.current_tenant())
   with check (tenant_id = tally.current_tenant());
 
-insert into tally.schema_migrations (migration_id) values ('0009.page');
+insert into tally.schema_migrations (migration_id) values ('0011.page');

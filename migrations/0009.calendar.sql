@@ -1,4 +1,4 @@
--- depends: 0006.reads
+-- depends: 0008.reads
 -- Changes of calendar keep revisions: what they have to remember of the calendars before.
 -- Storage quotas of tenants.
 set local lock_timeout = '5s';
@@ -52,4 +52,4 @@ comment on column tally.summaries.revision is 'Starts at 1 and goes up each time
 comment on column tally.summaries.updated_at is 'When the figures last changed or, if they had been corrected, became final again, by the clock while the tenant was locked: in commit order for each tenant.';
 comment on column tally.summaries.final_at is 'When the row was last checked against the raw events after its period had ended; NULL while it is open, and again after a late event. Of a row whose period a change of calendar has done away with, the moment of that change.';
 
-insert into tally.schema_migrations (migration_id) values ('0005.calendar');
+insert into tally.schema_migrations (migration_id) values ('0009.calendar');

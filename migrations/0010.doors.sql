@@ -1,4 +1,4 @@
--- depends: 0005.calendar
+-- depends: 0009.calendar
 -- Doors for other clients: rejected events name the door that they came through; keys can be bound to
 -- the pages that use them.
 set local lock_timeout = '5s';
@@ -23,4 +23,4 @@ alter table tally.api_keys
 comment on column tally.api_keys.origins is
   'The pages that may use the key: https://example.com, as browsers name them. It is public then, has the scope ingest alone, and stores events in forms whose answers tell nothing. Empty: from anywhere, except that browsers are told to keep other pages off.';
 
-insert into tally.schema_migrations (migration_id) values ('0008.doors');
+insert into tally.schema_migrations (migration_id) values ('0010.doors');

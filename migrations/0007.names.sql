@@ -1,4 +1,4 @@
--- depends: 0011.meters
+-- depends: 0006.meters
 -- Names of tenants are labels: two may have the same one.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
@@ -9,4 +9,4 @@ set local role tally_owner;
 alter table tally.tenants drop constraint tenants_name_key;
 comment on column tally.tenants.name is 'A label for people; several tenants may have the same. The id tells them apart.';
 
-insert into tally.schema_migrations (migration_id) values ('0010.names');
+insert into tally.schema_migrations (migration_id) values ('0007.names');

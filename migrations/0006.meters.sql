@@ -1,4 +1,4 @@
--- depends: 0007.bi
+-- depends: 0005.bi
 -- Meters: questions about properties that are counted as events arrive.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
@@ -155,4 +155,4 @@ alter table tally.tenant_state add column meter_count integer not null default 0
 comment on column tally.tenant_state.meter_count is 'How many meters ingest has to count, so that it asks for none in vain.';
 alter type tally.tenant_context add attribute meter_count integer;
 
-insert into tally.schema_migrations (migration_id) values ('0011.meters');
+insert into tally.schema_migrations (migration_id) values ('0006.meters');

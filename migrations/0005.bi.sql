@@ -220,4 +220,4 @@ begin
 end
 $$;
 
-insert into tally.schema_migrations (migration_id) values ('0007.bi');
+insert into tally.schema_migrations (migration_id) values ('0005.bi');

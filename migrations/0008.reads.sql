@@ -1,4 +1,4 @@
--- depends: 0010.names
+-- depends: 0007.names
 -- Reads: final summaries know how many actors they count; waiting deltas are put together before their
 -- periods and sketches are made; a single hash becomes a sketch without a query.
 set local lock_timeout = '5s';
@@ -79,4 +79,4 @@ from live as l
 group by
   l.tenant_id, l.period_type, l.period_start, l.local_start, l.period_on, l.event_type
 having sum(l.event_count) > 0;
-insert into tally.schema_migrations (migration_id) values ('0006.reads');
+insert into tally.schema_migrations (migration_id) values ('0008.reads');
