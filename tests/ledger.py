@@ -45,10 +45,12 @@ class Ledger:
 
     def poll(self, db: calls.Connection, tenant: UUID) -> None:
         """Hears of changes, and then finds nothing final that differs from what it holds."""
-        changes = calls.rows(db, CHANGES, tenant, "-infinity" if self.forgets else self.since)
+        known_to = self.since
+        changes = calls.rows(db, CHANGES, tenant, "-infinity" if self.forgets else known_to)
         for *period, figure, final, revision, self.since in changes:
             key = self.key(*period)
-            if final:
+            # What was told before may have begun under another date then.
+            if final and (isinstance(known_to, str) or self.since > known_to):
                 self.note(key, revision, figure)
             if revision >= self.figures.get(key, (0,))[0]:
                 self.figures[key] = (revision, figure)

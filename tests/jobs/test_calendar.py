@@ -5,7 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import calls
@@ -257,6 +257,21 @@ steps = st.one_of(
 )  # fmt: skip
 
 
+@example(
+    ("UTC", 1),
+    [
+        ("calendar", ("Pacific/Kiritimati", 1)),
+        ("ingest", [(475, "a")]),
+        ("finalize", "all"),
+        ("calendar", ("UTC", 4)),
+        ("calendar", ("Pacific/Kiritimati", 1)),
+        ("finalize", "all"),
+        ("calendar", ("Europe/London", 1)),
+        ("ingest", [(464, "a")]),
+        ("finalize", "all"),
+        ("calendar", ("UTC", 7)),
+    ],
+)
 @settings(max_examples=40)
 @given(calendars, st.lists(steps, min_size=2, max_size=14))
 def test_a_ledger_that_polls_for_changes_never_holds_a_stale_figure(db, new_tenant, first, plan):

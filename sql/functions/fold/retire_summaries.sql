@@ -51,8 +51,9 @@ begin
       and s.period_type = p_period_type::"char"
       and s.kind = 'event_type'::"char"
       and s.period_start = m.at
-    -- Also those that an earlier change has retired: they show under another date now, where
-    -- their revision may have been told with a figure. But they stood for no date.
+      -- Not those that an earlier change has retired: under the date that they show now there may be
+      -- a period that both calendars cut alike.
+      and (m.begins or m.began)
     returning
       s.event_type,
       case when m.began then tally.local_date(s.period_start, p_old.time_zone) end as on_date
