@@ -29,6 +29,10 @@ STATEMENTS = {
     "data.plan=pro": f"select count(*) from events where {MONTH} and data ->> 'plan' = 'pro'",
     "data.n=>1000": f"select count(*) from events where {MONTH} and (data ->> 'n')::double > 1000",
     "actorId": f"select count(*) from events where {MONTH} and actor_id = 'actor 17'",
+    "breakdown": f"select data ->> 'path', count(*) from events where {MONTH} group by 1",
+    "breakdown, metered": f"select data ->> 'path', count(*) from events where {MONTH} group by 1",
+    "breakdown of a year, metered": f"select data ->> 'path', count(*) from events where {YEAR}"
+    " group by 1",
 }
 EXPORT = """
   copy (

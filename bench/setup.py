@@ -141,7 +141,8 @@ FILL = """
     gen_random_uuid(), case when n %% 3 = 0 then n %% 1000 / 100.0 end,
     'type ' || (n * 7919 %% %(types)s), 'actor ' || (hashint8(n + 7) & 8191),
     'session ' || (hashint8(n + 9) & 16383),
-    jsonb_build_object('plan', 'pro', 'path', '/pricing', 'n', hashint8(n) & 1023)
+    jsonb_build_object(
+      'plan', 'pro', 'path', '/page/' || (hashint8(n + 3) & 31), 'n', hashint8(n) & 1023)
   from generate_series(%(first)s::bigint, %(end)s - 1) as n
 """
 
