@@ -50,8 +50,13 @@ def test_a_generated_python_client_stores_counts_breaks_down_and_pages(
         *generator, "--path", document, "--output-path", tmp_path / "generated", cwd=tmp_path,
         env={**environment, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"},
     )  # fmt: skip
-    # A stream of lines is the one answer that this generator has no words for.
-    skipped = [line for line in (made.stdout + made.stderr).splitlines() if "WARNING" in line]
+    # A stream of lines is the one answer that this generator has no words for. PostHog's routes are
+    # for its own clients.
+    skipped = [
+        line
+        for line in (made.stdout + made.stderr).splitlines()
+        if "WARNING" in line and "within post_hog" not in line
+    ]
     assert skipped == ["WARNING parsing GET /events/export within events."]
     environment["PYTHONPATH"] = str(tmp_path)
     program = run(sys.executable, HERE / "program.py", env=environment)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
+import psycopg
 
 from tests.contract import INSTALLATION, check, operations
 
@@ -14,7 +15,7 @@ def test_every_answer_is_as_documented(service, subtests):
             check(service, operation, examples=8)
 
 
-def test_every_example_of_the_document_works(service, subtests):
+def test_every_example_of_the_document_works(shared_dsn, service, subtests):
     document = httpx.get(service.url + "/schema/openapi.json").json()
     client = service.tenant()
     key = client.post("/keys", json={"name": "to rotate", "scopes": ["read"]}).json()["id"]
@@ -22,7 +23,11 @@ def test_every_example_of_the_document_works(service, subtests):
         "/shares",
         json={"name": "x", "view": {}, "expiresAt": (datetime.now(UTC) + timedelta(1)).isoformat()},
     ).json()["id"]
+    client.post("/meters", json={"name": "a meter"})
+    with psycopg.connect(shared_dsn, autocommit=True) as db:
+        db.execute("call tally.fill()")
     values = {
+        "name": "a meter",
         "tenant_id": str(client.tenant_id), "key_id": key, "share_id": share, "actor_id": "user-17", "idempotency_key": "k1",
         "project": "@current", "flag": "beta", "token": "phc_x",
     }  # fmt: skip
