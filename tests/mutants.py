@@ -559,6 +559,52 @@ MUTANTS = [
         "select 1",
         "test_bi_logins.py",
     ),
+    Mutant(
+        "meters: a creation holds up ingest while it waits for a job",
+        "meter_create.sql",
+        """  perform tally.tenant_lock(p_tenant);
+  perform tally.ingest_lock_exclusive(p_tenant);
+""",
+        """  perform tally.ingest_lock_exclusive(p_tenant);
+  perform tally.tenant_lock(p_tenant);
+""",
+        "test_meter_races.py",
+    ),
+    Mutant(
+        "meters: a creation does not wait for batches under way",
+        "meter_create.sql",
+        "  perform tally.ingest_lock_exclusive(p_tenant);\n",
+        "",
+        "test_meter_races.py",
+    ),
+    Mutant(
+        "meters: a meter that is complete forgets days that retention has passed",
+        "fill_meters.sql",
+        "least(v_meter.filled_from, v_tenant.events_kept_from)",
+        "v_tenant.events_kept_from",
+        "test_meters.py",
+    ),
+    Mutant(
+        "meters: a month is read before it is made",
+        "fill_meters.sql",
+        "      or v_day = v_month\n",
+        "",
+        "test_meters.py",
+    ),
+    Mutant(
+        "meters: filling passes days whose events are there no more",
+        "fill_meters.sql",
+        "and s.event_count > 0",
+        "and s.event_count < 0",
+        "test_meters.py",
+    ),
+    Mutant(
+        "meters: a change of calendar keeps names that an erasure will not find",
+        "recut_meters.sql",
+        "m.dimensions && array['actorId', 'sessionId']",
+        "m.dimensions && array['nobody']",
+        "test_meters.py",
+    ),
 ]
 
 

@@ -512,3 +512,96 @@ def test_a_timeline_by_properties_adds_up_in_each_interval_from_a_meter_as_from_
     assert {interval: asked(interval) for interval in before} == before
     one(db, "call tally.finalize('day')")
     assert {interval: asked(interval) for interval in before} == before
+
+
+# Filling, in steps
+
+
+def fill_day(db, tenant):
+    """One step of filling that ends with the first day."""
+    return one(db, "select tally.fill_meters(%s, '0')", tenant)[0]
+
+
+COUNT = ("by k", None, None, "count", 3, True)
+
+
+def test_a_month_is_answered_in_full_once_its_first_day_is_filled(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    day = 86_400_000_000
+    # 28 February, 1 and 31 March; the origin is 30 March, 20:00.
+    store(
+        db, tenant, stored,
+        [(day * n, 1, "sale", None, None, (("k", "a"),)) for n in (-31, -29, 1)],
+    )  # fmt: skip
+    create(db, tenant, "by k", 5)
+    for _ in range(5):
+        ask(db, tenant, stored, COUNT)
+        fill_day(db, tenant)
+    assert ask(db, tenant, stored, COUNT) == "meter by k"
+
+
+def test_what_was_erased_before_its_day_was_filled_is_not_counted(db, new_tenant):
+    for folded in (False, True):
+        tenant = new_tenant()
+        stored: dict = {}
+        create(db, tenant, "by k", 5)
+        store(db, tenant, stored, [(0, 1, "sale", None, "ann", (("k", "a"),))])
+        if folded:
+            fold(db)
+        one(db, "select done from api.actor_erase(%s, 'ann')", tenant)
+        stored.clear()
+        store(db, tenant, stored, [(90 * 86_400_000_000, 2, "sale", None, None, (("k", "b"),))])
+        one(db, "call tally.fill()")
+        fold(db)
+        assert ask(db, tenant, stored, COUNT) == "meter by k"
+        assert verify(db, tenant) == []
+
+
+def test_a_day_whose_events_a_change_of_calendar_moved_away_is_empty(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 5)
+    # 31 March, 23:30: still March in UTC, April in London. That day begins alike in both.
+    hours = 3_600_000_000
+    store(
+        db, tenant, stored,
+        [(n * hours // 2, 1, "sale", None, None, (("k", "a"),)) for n in (-48, 55)],
+    )  # fmt: skip
+    one(db, "call tally.fill()")
+    one(db, "call tally.finalize('day')")
+    one(db, "select tally.tenant_set_calendar(%s, 'Europe/London')", tenant)
+    one(db, "call tally.fill()")
+    assert verify(db, tenant) == []
+    assert (
+        ask(db, tenant, stored, ("by k", -72 * hours, 72 * hours, "count", 3, True)) == "meter by k"
+    )
+
+
+def test_days_that_were_filled_before_retention_passed_them_stay(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    heavy(db, tenant, stored, 2)
+    create(db, tenant, "by k", 50)
+    assert fill_day(db, tenant) == 1
+    keep_events(db, tenant, 1)
+    retain(db, tenant)
+    one(db, "call tally.fill()")
+    got = break_down(db, tenant, METERS["by k"], "2024-04-01", "2024-04-02", "count", 1, ["data.k"])
+    assert got[-1][2:6] == (0, 0, None, "meter by k")
+    got = break_down(db, tenant, METERS["by k"], "2024-03-31", "2024-04-01", "count", 1, ["data.k"])
+    assert got[-1][2:6] == (61, 61, None, "meter by k")
+
+
+def test_a_change_of_calendar_leaves_no_name_of_an_actor_that_is_erased_later(db, new_tenant):
+    tenant = new_tenant()
+    db.execute("select * from api.meter_create(%s, 'actors', p_by => '{actorId}')", (tenant,))
+    # In New York another day than the one that begins at midnight in UTC.
+    ingest(db, tenant, [Event(ORIGIN, UUID(int=1), "sale", None, "ann")])
+    one(db, "call tally.fill()")
+    one(db, "call tally.finalize('day')")
+    one(db, "select tally.tenant_set_calendar(%s, 'America/New_York')", tenant)
+    one(db, "call tally.fill()")
+    one(db, "select done from api.actor_erase(%s, 'ann')", tenant)
+    left = "select period_start from tally.meter_summaries where 'ann' = any (group_key)"
+    assert rows(db, left) == []

@@ -29,8 +29,9 @@ begin
     raise exception using
       errcode = 'TY400', column = 'p_max_groups', message = 'a meter keeps 1 to 1,000 groups a day';
   end if;
-  perform tally.ingest_lock_exclusive(p_tenant);
+  -- In this order: a job may hold the tenant for long, and ingest must not wait for it.
   perform tally.tenant_lock(p_tenant);
+  perform tally.ingest_lock_exclusive(p_tenant);
   select max(m.version) into v_version
   from tally.meters as m
   where m.tenant_id = p_tenant and m.name = p_name and m.deleted_at is null;

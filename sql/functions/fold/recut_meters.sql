@@ -1,7 +1,7 @@
 -- After a change of calendar: the days of a tenant's meters are filled anew from raw events, in the new
 -- zone, and answered from them until then. Figures that were final and whose day is no more stay with
--- 0 and a new revision. TY409 where a meter has days whose raw events are gone. The caller holds the
--- tenant's lock.
+-- 0 and a new revision, unless they name an actor or a session, since erased names must go. TY409
+-- where a meter has days whose raw events are gone. The caller holds the tenant's lock.
 create function tally.recut_meters(p_tenant tally.tenant_context) returns void
 language plpgsql volatile strict
 set search_path = ''
@@ -28,7 +28,18 @@ begin
   end if;
   delete from tally.meter_summaries as s
   where s.tenant_id = v_id
-    and (s.period_type = 'm'::"char" or s.period_type = 'd'::"char" and s.final_at is null and s.revision = 1);
+    and (
+      s.period_type = 'm'::"char"
+      or s.period_type = 'd'::"char" and s.final_at is null and s.revision = 1
+      -- An erasure would not come by.
+      or s.period_type = 'd'::"char"
+        and s.part = 'g'::"char"
+        and s.period_start <> tally.period_start(s.period_start, 'day', v_zone, p_tenant.week_start)
+        and exists (
+          select from tally.meters as m
+          where m.tenant_id = v_id
+            and m.meter_id = s.meter_id
+            and m.dimensions && array['actorId', 'sessionId']));
   update tally.meter_summaries as s
   set
     event_count = 0,
