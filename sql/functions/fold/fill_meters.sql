@@ -1,7 +1,8 @@
 -- One step of filling: counts days of the tenant's meters that raw events of before their creation
 -- belong to, the newest first, for about p_for and at least one, in the caller's transaction; and
--- removes rows of deleted ones. A day that is filled is answered from the meter from then on. When no older events are left the meter is complete,
--- and earlier versions of it retire. Returns how many days, 0 when there is nothing to do.
+-- removes rows of deleted ones. A day that is filled is answered from the meter from then on. When no
+-- older events are left the meter is complete, and earlier versions of it retire. Returns how many
+-- days, 0 when there is nothing to do.
 create function tally.fill_meters(p_tenant uuid, p_for interval default '500 ms')
 returns integer
 language plpgsql volatile strict
