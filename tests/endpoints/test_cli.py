@@ -106,7 +106,7 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
     with psycopg.connect(login) as connection:
         # The views are found at once, without a schema.
         tables = "select table_name from information_schema.tables where table_schema = 'bi'"
-        assert len(connection.execute(tables).fetchall()) == 7
+        assert len(connection.execute(tables).fetchall()) == 10
         connection.execute("select * from daily_summaries")
         with psycopg.connect(login), pytest.raises(psycopg.OperationalError, match="too many"):
             psycopg.connect(login)

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.brute_force import Event, ingest
+from tests.calls import keep_events, retain
 
 SESSION_ZONES = ("UTC", "Asia/Tokyo", "America/Los_Angeles", "Pacific/Apia")
 # A zone, and a stretch in which its clock does something: Havana passes midnight to one o'clock twice
@@ -182,6 +183,113 @@ def test_unique_actors_of_any_range_are_those_of_the_api(db, new_tenant, logged_
     assert refusal.value.sqlstate == "TY400"
 
 
+METER_COLUMNS = """
+  part, {values}, period_on, event_count, value_count, value_sum, value_min, value_max, value_errors,
+  unique_count, {final}, revision
+"""
+
+
+def meter_rows_of_the_api(db, tenant, meter, unit, first):
+    values = "group_values[1], group_values[2], group_values[3]"
+    return db.execute(
+        f"""
+        select {METER_COLUMNS.format(values=values, final="final")}
+        from api.meter_summary_list(%s, %s, %s, %s, '2024-06-01') order by 5, 1, 2, 3, 4
+        """.encode(),
+        (tenant, meter, unit, str(first)),
+    ).fetchall()
+
+
+def meter_rows_of_bi(session, meter, unit, first):
+    values = "dimension_1, dimension_2, dimension_3"
+    return session.execute(
+        f"""
+        select {METER_COLUMNS.format(values=values, final="is_final")}
+        from bi.meter_{unit}s where meter = %s and period_on >= %s order by 5, 1, 2, 3, 4
+        """.encode(),
+        (meter, first),
+    ).fetchall()
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Havana", "Pacific/Apia"])
+def test_views_of_meters_are_what_the_api_answers_also_of_earlier_versions_and_waiting_deltas(
+    db, new_tenant, logged_in, zone
+):
+    tenant, other = new_tenant(zone, 7), new_tenant(zone)
+    draw = random.Random(3)
+    events = [
+        Event(
+            e.at, e.id, e.type, e.value, e.actor,
+            (("k", draw.choice("abcde")),) if draw.random() < 0.9 else (),
+        )
+        for e in some_events(date(2023, 11, 4), days=90, count=900)
+    ]  # fmt: skip
+    stored(db, tenant, events[:700])
+    stored(db, other, events)
+    make = "select * from api.meter_create(%s, %s, '{}', '[]', %s, p_max_groups => 2)"
+    for owner in (tenant, other):
+        for name, by in (("k", ["data.k"]), ("k and type", ["data.k", "type"]), ("all", [])):
+            db.execute(make, (owner, name, by))
+    db.execute("call tally.fill()")
+    db.execute("call tally.finalize('day')")
+    # Raw events go; another version counts the rest, while late ones reopen days and wait.
+    kept = (datetime.now(UTC) - datetime(2023, 12, 20, tzinfo=UTC)).days
+    keep_events(db, tenant, kept)
+    retain(db, tenant)
+    db.execute(
+        "select * from api.meter_create(%s, 'k', '{}', '[]', '{data.k}', p_max_groups => 3,"
+        " p_replace => true)",
+        (tenant,),
+    )
+    db.execute("call tally.fill()")
+    ingest(db, tenant, [e for e in events[700:] if e.at.date() > date(2023, 12, 22)])
+    db.execute("select tally.fold_tenant(%s)", (tenant,))
+    late = Event(
+        datetime(2024, 1, 20, 3, tzinfo=UTC), UUID(int=5000), "sale", 7, "late", (("k", "z"),)
+    )
+    ingest(db, tenant, [late])
+    waiting = "select count(*) > 0 from tally.meter_deltas where tenant_id = %s"
+    assert db.execute(waiting, (tenant,)).fetchone() == (True,)
+    session = logged_in(tenant)
+    seen = set()
+    for name in ("k", "k and type", "all"):
+        for unit, first in (
+            ("day", date(2023, 11, 3)), ("week", date(2023, 11, 5)), ("month", date(2023, 11, 1))
+        ):  # fmt: skip
+            answer = meter_rows_of_the_api(db, tenant, name, unit, first)
+            assert answer
+            assert meter_rows_of_bi(session, name, unit, first) == answer, (name, unit)
+            seen |= {row[0] for row in answer}
+            seen |= {("final", row[-2]) for row in answer} | {
+                ("moved", row[-1] > 1) for row in answer
+            }
+    assert seen == {
+        "group", "missing", "other", "total", ("final", True), ("final", False), ("moved", True),
+        ("moved", False),
+    }  # fmt: skip
+    for view in ("days", "weeks", "months"):
+        found = session.execute(f"select distinct tenant_id from bi.meter_{view}".encode())
+        assert found.fetchall() == [(tenant,)]
+
+
+def test_views_of_meters_show_no_period_that_is_not_filled_as_a_whole(db, new_tenant, logged_in):
+    tenant = new_tenant("Asia/Tokyo")
+    db.execute("select * from api.meter_create(%s, 'k', '{}', '[]', '{data.k}')", (tenant,))
+    stored(db, tenant, some_events(date(2023, 11, 10), days=30))
+    session = logged_in(tenant)
+    for view in ("days", "weeks", "months"):
+        assert session.execute(f"select count(*) from bi.meter_{view}".encode()).fetchone() == (0,)
+    db.execute(
+        "update tally.meters set filled_from = timestamptz '2023-11-15 00:00 Asia/Tokyo' where tenant_id = %s",
+        (tenant,),
+    )
+    for view, first in (
+        ("days", date(2023, 11, 15)), ("weeks", date(2023, 11, 20)), ("months", date(2023, 12, 1))
+    ):  # fmt: skip
+        found = session.execute(f"select min(period_on) from bi.meter_{view}".encode())
+        assert found.fetchone() == (first,), view
+
+
 def test_nobody_but_a_bi_login_asks_for_the_unique_actors_of_a_login(db, service_dsn):
     with pytest.raises(psycopg.Error, match="belongs to no tenant"):
         db.execute("select bi.unique_actors()")
@@ -226,7 +334,8 @@ def test_tools_that_ask_what_they_may_read_are_told_of_our_views_and_nothing_the
         )
     }
     assert {name for name in listed if name.startswith("bi.")} == {
-        "bi.daily_summaries", "bi.events", "bi.monthly_summaries", "bi.period_summaries",
+        "bi.daily_summaries", "bi.events", "bi.meter_days", "bi.meter_months", "bi.meter_weeks",
+        "bi.monthly_summaries", "bi.period_summaries",
         "bi.quarter_hour_summaries", "bi.tenant", "bi.weekly_summaries",
     }  # fmt: skip
     assert {name for name in listed if not name.startswith("public.")} == readable

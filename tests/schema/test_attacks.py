@@ -22,6 +22,7 @@ BI_RELATIONS = {
     "tally.summaries", "tally.summary_deltas", "tally.tenants", "tally.live_summaries",
     "bi.quarter_hour_summaries", "tally.meters", "tally.meter_deltas", "tally.meter_summaries",
     "bi.events", "bi.tenant", "tally.events", "tally.tenant_state",
+    "bi.meter_days", "bi.meter_weeks", "bi.meter_months", "tally.live_meters",
 }  # fmt: skip
 # Where not all of them; some are infinite, for which Python has no time.
 BI_COLUMNS = {

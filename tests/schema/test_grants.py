@@ -21,6 +21,9 @@ SCHEMAS = {
 RELATIONS = {
     "bi.daily_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.events": {"tally_bi": "select", "tally_tenant": "select"},
+    "bi.meter_days": {"tally_bi": "select", "tally_tenant": "select"},
+    "bi.meter_months": {"tally_bi": "select", "tally_tenant": "select"},
+    "bi.meter_weeks": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.monthly_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.period_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "bi.quarter_hour_summaries": {"tally_bi": "select", "tally_tenant": "select"},
@@ -28,6 +31,7 @@ RELATIONS = {
     "bi.weekly_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.erasures": {"tally_tenant": "select"},
     "tally.events": {"tally_bi": "select", "tally_tenant": "delete insert select"},
+    "tally.live_meters": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.live_summaries": {"tally_bi": "select", "tally_tenant": "select"},
     "tally.meter_deltas": {"tally_bi": "select", "tally_tenant": "insert select"},
     "tally.meter_summaries": {"tally_bi": "select", "tally_tenant": "select"},
