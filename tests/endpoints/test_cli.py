@@ -148,6 +148,42 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
     pgtally("bi-role", "password", "postgres", code=1)
 
 
+def test_a_meter_is_made_filled_changed_and_deleted(pgtally):
+    pgtally("tenant", "create", "cli meter")
+    events = "".join(
+        f'{{"type": "sale", "occurredAt": "2025-01-0{n}T12:00:00Z", "value": {n},'
+        f' "data": {{"plan": "{plan}", "tea": "{tea}"}}}}\n'
+        for n, plan, tea in ((1, "pro", "matcha"), (2, "team", "sencha"), (3, "free", "sencha"))
+    )
+    pgtally("import", "--tenant", "cli meter", "-", stdin=events)
+    filters = ("--filter", "plan=pro", "--filter", "plan=team", "--filter", "tea^=s")
+    of = ("--tenant", "cli meter")
+    made = pgtally(
+        "meter", "create", "paid", *of, "--type", "sale", *filters, "--by", "data.tea", "--json"
+    )
+    assert made["version"] == 1
+    assert "there is a meter" in pgtally("meter", "create", "paid", *of, code=1)
+    pgtally("meter", "create", "bad", *of, "--filter", "plan", code=2)
+    filled = pgtally("meter", "fill", "--json")
+    assert (filled["failures"], filled["tenants"] >= 1) == (0, True)
+    (found,) = pgtally("meter", "list", *of, "--json")
+    assert (found["state"], found["dimensions"]) == ("complete", ["data.tea"])
+    values = {one["key"]: one["value"] for one in found["filters"]}
+    assert values == {"plan": ["pro", "team"], "tea": "s"}
+    changed = pgtally("meter", "update", "paid", *of, "--max-groups", "7", "--json")
+    assert changed["version"] == 2
+    newest, first = pgtally("meter", "list", *of, "--json")
+    assert (newest["max_groups"], first["max_groups"]) == (7, 100)
+    assert newest["filters"] == first["filters"]
+    assert newest["event_types"] == ["sale"]
+    assert "no meter" in pgtally("meter", "update", "other", *of, code=1)
+    would = pgtally("meter", "delete", "paid", *of, "--dry-run", "--json")
+    assert would["versions"] == 2
+    assert len(pgtally("meter", "list", *of, "--json")) == 2
+    pgtally("meter", "delete", "paid", *of)
+    assert pgtally("meter", "list", *of, "--json") == []
+
+
 def test_a_database_that_is_away_or_without_pgtally_is_named_in_a_line(pgtally, shared_dsn):
     away = make_conninfo(shared_dsn, port=1)
     error = pgtally("tenant", "list", "--dsn", away, code=1)

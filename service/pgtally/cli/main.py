@@ -8,7 +8,7 @@ import rich_click as click
 from click.shell_completion import get_completion_class
 
 from pgtally import __version__
-from pgtally.cli import bi_roles, events, keys, server, tenant_copies, tenants, upkeep
+from pgtally.cli import bi_roles, events, keys, meters, server, tenant_copies, tenants, upkeep
 
 
 class Commands(click.RichGroup):
@@ -29,7 +29,7 @@ def cli() -> None:
 for command in (
     server.run_command, server.remove_command, server.init_command, server.migrate_command,
     server.serve_command, server.config_command, server.jobs_command,
-    tenants.tenant, keys.key, bi_roles.bi_role,
+    tenants.tenant, keys.key, meters.meter, bi_roles.bi_role,
     events.import_command, events.export_command,
     upkeep.rebuild_command, upkeep.verify_command, upkeep.doctor_command,
 ):  # fmt: skip
