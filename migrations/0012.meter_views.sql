@@ -1,4 +1,4 @@
--- depends: 0009.page
+-- depends: 0011.page
 -- Views of meters for BI tools.
 set local lock_timeout = '5s';
 set local statement_timeout = '10min';
