@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 from tests.conftest import Service
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests here. It ends with them, since its event loop is in the way of
+    """One browser for the tests of a file. It ends with them, since its event loop is in the way of
     tests that run one of their own."""
     path = shutil.which("chromium")
     assert path, "Chromium is not installed; as root, run: apt-get install chromium"

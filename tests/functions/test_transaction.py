@@ -33,7 +33,7 @@ def test_what_a_call_sets_ends_with_its_transaction(db, service_dsn, new_tenant)
     ingest(db, tenant, [Event(AT, UUID(int=1), "a", 1, "ann")])
     with psycopg.connect(service_dsn, autocommit=True) as service:
         # The first call loads the extensions, which bring settings of their own.
-        calls.one(service, CALLS[0], tenant)
+        calls.one(service, "select * from api.event_count(%s, p_measure => 'uniqueActors')", tenant)
         before = dict(calls.rows(service, SETTINGS))
         assert before["tally.tenant_id"] == ""
         assert before["application_name"] == ""

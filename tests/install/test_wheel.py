@@ -131,6 +131,7 @@ def test_jobs_run_on_their_schedule_without_pg_cron(installed, dsn, db, new_tena
 
     assert {(job.schedule, job.statement) for job in scheduled()} == {
         ("* * * * *", "call tally.fold('50 s')"),
+        ("* * * * *", "call tally.fill()"),
         ("0 1 * * *", "call tally.finalize('day')"),
         ("0 1 * * 5", "call tally.finalize('week')"),
         ("0 0 1,2 * *", "call tally.finalize('month')"),

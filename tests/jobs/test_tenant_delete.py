@@ -28,6 +28,11 @@ def full(db, new_tenant):
     """A tenant with rows in every table, and another with the same, which nothing may touch."""
 
     def fill(tenant):
+        one(
+            db,
+            "select * from api.share_create(%s, 'x', '{}', now() + interval '1 day')",
+            tenant,
+        )
         one(db, "select * from api.meter_create(%s, 'by type', p_by => '{type,actorId}')", tenant)
         ingest(db, tenant, some_events())
         fold(db)

@@ -423,6 +423,8 @@ def test_no_answer_to_one_tenant_holds_anything_of_another(db, service_dsn, tena
         "key_rotate": ("%s", [ids["key"]]), "receipt_find": ("%s", [MARK]), "rejected_list": ("", []),
         "rejected_replay": ("%s", [[ids["rejected"]]]), "actor_erase": ("%s", [f"{MARK} 1"]), "tenant_update": ("%s", [""]),
         "event_breakdown": ("'{type,actorId}', p_limit => %s", [100]), "meter_list": ("", []),
+        "share_create": ("%s, '{}', now() + interval '1 day'", ["x"]), "share_list": ("", []),
+        "share_revoke": ("%s", [ids["key"]]), "tenant_overview": ("", []),
         "event_breakdown_timeline": ("'{type,actorId}', 'month', p_limit => %s", [100]),
         "meter_create": ("%s", ["m"]), "meter_delete": ("%s", [MARK]),
         "meter_summary_list": ("%s, 'day', '2024-01-01', '2024-02-01'", [MARK]), "meter_changes": ("%s", [MARK]),

@@ -94,7 +94,7 @@ class SharedDoor(BrowserDoor):
         return problem
 
 
-BROWSER = BrowserDoor()
+PAGES = BrowserDoor()
 SHARED = SharedDoor()
 
 

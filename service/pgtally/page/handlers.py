@@ -14,13 +14,13 @@ from pgtally.http.edge import address_of
 from pgtally.http.operation import OPEN, Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.page import figures, installation, sharing
-from pgtally.page.door import BROWSER, check_same_origin, cookie, local_address, read_form
+from pgtally.page.door import PAGES, check_same_origin, cookie, local_address, read_form
 from pgtally.page.figures import Question
 from pgtally.page.rendering import LIVE_POLICY, page, see
 from pgtally.page.view import MEASURE_NAMES, PLAIN, PRESETS, Address, read_view
 from pgtally.problems import Problem
 
-READ = Operation(scope="read", rate_class="analytics", door=BROWSER)
+READ = Operation(scope="read", rate_class="analytics", door=PAGES)
 
 
 def question_of(request: Incoming) -> Question:

@@ -11,7 +11,7 @@ from litestar import Response, get
 from pgtally.endpoints.health import DETAILS, Check
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
-from pgtally.page.door import BROWSER
+from pgtally.page.door import PAGES
 from pgtally.page.rendering import page
 
 VOLUMES = """
@@ -52,7 +52,7 @@ class Job(msgspec.Struct):
 
 @get(
     "/installation",
-    operation=Operation(scope="admin", installation=True, rate_class="tenants", door=BROWSER),
+    operation=Operation(scope="admin", installation=True, rate_class="tenants", door=PAGES),
     include_in_schema=False,
 )
 async def installation(request: Incoming, db: Db) -> Response[bytes]:

@@ -12,13 +12,13 @@ from pgtally.endpoints.shares import NewShare, make_share, revoke, shares_of
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of
 from pgtally.page import figures
-from pgtally.page.door import BROWSER, SHARED, check_same_origin, read_form
+from pgtally.page.door import PAGES, SHARED, check_same_origin, read_form
 from pgtally.page.figures import Question
 from pgtally.page.rendering import CHART_POLICY, page, render_svg, see
 from pgtally.page.view import MEASURE_NAMES, Address, pairs_of, read_view
 from pgtally.problems import Problem
 
-MANAGE = Operation(scope="admin", rate_class="tenants", door=BROWSER)
+MANAGE = Operation(scope="admin", rate_class="tenants", door=PAGES)
 SHOW = Operation(scope="shared", rate_class="analytics", door=SHARED)
 DAYS = {"7": "a week", "30": "30 days", "90": "90 days", "365": "a year"}
 
