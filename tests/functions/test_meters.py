@@ -605,3 +605,30 @@ def test_a_change_of_calendar_leaves_no_name_of_an_actor_that_is_erased_later(db
     one(db, "select done from api.actor_erase(%s, 'ann')", tenant)
     left = "select period_start from tally.meter_summaries where 'ann' = any (group_key)"
     assert rows(db, left) == []
+
+
+def test_an_erased_actor_is_named_by_no_meter_also_where_raw_events_are_gone(db, new_tenant):
+    tenant = new_tenant()
+    one(
+        db,
+        "select version from api.meter_create(%s, 'by actor', p_by => '{actorId,data.k}')",
+        tenant,
+    )
+    drawn = [
+        (n * 3_600_000_000, n, "sale", None, actor, (("k", actor),))
+        for n, actor in enumerate(["ann", "bob", "ann", "cy"], 1)
+    ]
+    store(db, tenant, {}, drawn)
+    one(db, "call tally.fill()")
+    one(db, "call tally.finalize('day')")
+    keep_events(db, tenant, 1)
+    retain(db, tenant)
+    figures = "select part, event_count from api.meter_summary_list(%s, 'by actor', 'month', '2024-03-01', '2024-05-01') order by 1, 2"
+    before = rows(db, figures, tenant)
+    one(db, "select done from api.actor_erase(%s, 'ann')", tenant)
+    assert rows(db, figures, tenant) == before
+    named = "select distinct group_key[1] from tally.meter_summaries where part = 'g' order by 1"
+    names = [name for (name,) in rows(db, named)]
+    assert names[:2] == ["bob", "cy"]
+    assert names[2].startswith("erased ")
+    assert len(names) == 3

@@ -38,6 +38,16 @@ begin
   select r.searched_to into v_from
   from tally.erasures as r
   where r.tenant_id = p_tenant and r.erasure_id = p_erasure;
+  -- Days of meters whose raw events are gone keep their figures, without the name.
+  update tally.meter_summaries as s
+  set group_key = s.group_key[:k.place - 1] || format('erased %s', p_erasure) || s.group_key[k.place + 1:]
+  from tally.meters as m
+  cross join lateral array_position(m.dimensions, 'actorId') as k (place)
+  where m.tenant_id = p_tenant
+    and s.tenant_id = p_tenant
+    and s.meter_id = m.meter_id
+    and s.part = 'g'::"char"
+    and s.group_key[k.place] = p_actor;
   select count(*), array_agg(distinct tally.period_start(f.occurred_at, 'day', v_tenant.time_zone, 1))
   into v_found, v_days
   from (

@@ -24,7 +24,7 @@ begin
   end if;
   v_checked_at := clock_timestamp();
   if p_period_type = 'day' and p_start >= p_tenant.events_kept_from then
-    v_healed := v_healed + tally.recount_meters(p_tenant, p_start, p_end, v_checked_at);
+    v_healed := v_healed + tally.recount_meters(p_tenant, p_start, p_end, true);
   end if;
   update tally.summaries as s
   set

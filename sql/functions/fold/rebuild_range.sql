@@ -62,7 +62,7 @@ begin
   v_changed := v_changed + tally.derive_summaries(v_tenant, 'day', v_from, v_to);
   v_changed := v_changed + tally.derive_summaries(v_tenant, 'week', v_from, v_to);
   v_changed := v_changed + tally.derive_summaries(v_tenant, 'month', v_from, v_to);
-  return v_changed + tally.recount_meters(v_tenant, v_from, v_to, null);
+  return v_changed + tally.recount_meters(v_tenant, v_from, v_to, false);
 end
 $$;
 alter function tally.rebuild_range owner to tally_owner;

@@ -1,8 +1,8 @@
 -- Makes the filled days of a tenant's meters that touch a range equal to the raw events, and their
--- months; with p_final_at marks the days as final. The caller holds the tenant's lock and that of
+-- months; with p_final marks the days as final, by the clock after they were counted. The caller holds the tenant's lock and that of
 -- tally.events, and names whole local days whose raw events are there.
 create function tally.recount_meters(
-  p_tenant tally.tenant_context, p_from timestamptz, p_to timestamptz, p_final_at timestamptz
+  p_tenant tally.tenant_context, p_from timestamptz, p_to timestamptz, p_final boolean
 )
 returns integer
 language plpgsql volatile
@@ -13,6 +13,7 @@ declare
   v_day timestamptz;
   v_end timestamptz;
   v_wrong integer := 0;
+  v_counted_at timestamptz;
 begin
   if p_tenant.meter_count = 0 then
     return 0;
@@ -30,11 +31,12 @@ begin
     end loop;
     perform tally.derive_meter_months(
       p_tenant, v_meter.meter_id, greatest(p_from, v_meter.filled_from), p_to);
+    v_counted_at := clock_timestamp();
     update tally.meter_summaries as s
     set
-      final_at = p_final_at,
-      updated_at = case when s.revision > 1 then p_final_at else s.updated_at end
-    where p_final_at is not null
+      final_at = v_counted_at,
+      updated_at = case when s.revision > 1 then v_counted_at else s.updated_at end
+    where p_final
       and s.tenant_id = p_tenant.tenant_id
       and s.meter_id = v_meter.meter_id
       and s.period_type = 'd'::"char"
