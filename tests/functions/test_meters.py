@@ -632,3 +632,14 @@ def test_an_erased_actor_is_named_by_no_meter_also_where_raw_events_are_gone(db,
     assert names[:2] == ["bob", "cy"]
     assert names[2].startswith("erased ")
     assert len(names) == 3
+
+
+def test_the_days_that_a_new_meter_fills_are_no_changes(db, new_tenant):
+    tenant = new_tenant()
+    heavy(db, tenant, {}, 2)
+    one(db, "call tally.finalize('day')")
+    create(db, tenant, "by k", 5)
+    one(db, "call tally.fill()")
+    assert rows(db, "select * from api.meter_changes(%s, 'by k')", tenant) == []
+    days = "select distinct final, revision from api.meter_summary_list(%s, 'by k', 'day', '2024-03-30', '2024-04-02')"
+    assert rows(db, days, tenant) == [(True, 1)]

@@ -44,12 +44,6 @@ DELETE = """
 FILL = """
   call tally.fill()
 """
-FILLING = """
-  select m.tenant_id, m.name, m.filled_from
-  from tally.meters as m
-  where m.filled_at is null and m.retired_at is null and m.filled_from < 'infinity'
-  order by m.tenant_id, m.name
-"""
 _filter = re.compile(r"(.+?)(>=|<=|!=|\^=|>|<|=)(.*)", re.DOTALL)
 
 
@@ -171,17 +165,19 @@ def meter_delete(dsn: str, as_json: bool, tenant: str, name: str, dry_run: bool)
 @meter.command("fill")
 @dsn_option
 @json_option
-def meter_fill(dsn: str, as_json: bool) -> None:
+@click.option("--tenant", help="Tell how far the meters of this tenant are.")
+def meter_fill(dsn: str, as_json: bool, tenant: str | None) -> None:
     """Fill the meters of all tenants now, as the job does each minute; exit code 1 on failures."""
-    told: dict[tuple[object, str], object] = {}
+    told: dict[str, object] = {}
     with connect(dsn) as connection, connect(dsn) as watch, ThreadPoolExecutor(1) as pool:
+        found = tenant_id(connection, tenant) if tenant else None
         running = pool.submit(call, connection, FILL)
         while not wait([running], timeout=1).done:
-            for row in call(watch, FILLING):
-                one = row["tenant_id"], row["name"]
-                if told.get(one) != row["filled_from"]:
-                    told[one] = row["filled_from"]
-                    progress(f"{row['name']}: filled from {row['filled_from']} on")
+            for row in call(watch, LIST, tenant=found, name="") if found else []:
+                name, at = f"{row['name']} version {row['version']}", row["filled_from"]
+                if row["state"] == "filling" and at and told.get(name) != at:
+                    told[name] = at
+                    progress(f"{name}: filled from {at} on")
         (done,) = running.result()
     show_one(done, as_json)
     sys.exit(1 if done["failures"] else 0)

@@ -19,6 +19,10 @@ declare
     where m.tenant_id = p_tenant.tenant_id
       and m.meter_id = p_meter
       and m.dimensions && array['actorId', 'sessionId']);
+  -- What is counted for the first time corrects nothing.
+  v_was_filled boolean := exists (
+    select from tally.meters as m
+    where m.tenant_id = p_tenant.tenant_id and m.meter_id = p_meter and m.filled_from <= p_from);
   v_locked_at timestamptz := clock_timestamp();
 begin
   delete from tally.meter_summaries as s
@@ -66,7 +70,9 @@ begin
   select
     v_id, p_meter, r.period_type, r.part, r.period_start, r.group_key, r.event_count, r.value_count,
     r.value_sum, r.value_min, r.value_max, r.value_errors, r.uniques, r.largest_group,
-    1 + (r.period_type = 'd' and r.period_start < p_tenant.days_finalized_to)::integer, v_locked_at
+    1 + (
+      r.period_type = 'd' and v_was_filled and r.period_start < p_tenant.days_finalized_to)::integer,
+    v_locked_at
   from unnest(p_rows) as r
   order by r.period_type, r.part, r.period_start, r.group_key
   on conflict (tenant_id, meter_id, period_type, part, period_start, group_key) do update set
