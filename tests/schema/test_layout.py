@@ -68,3 +68,13 @@ def test_a_sql_file_is_named_after_the_function_that_it_makes():
         assert [name for _, name in made] == [path.stem], path
         folder = path.parent.name
         assert made[0][0] == (folder if folder in ("api", "bi") else "tally"), path
+
+
+def test_no_function_of_the_bootstrap_hides_a_command_that_it_looks_for():
+    """`command -v chromium` found the function chromium, so a fresh machine never got the program."""
+    text = (PACKAGE / "dev" / "bootstrap.sh").read_text()
+    functions = set(re.findall(r"^(\w+)\(\) \{", text, re.MULTILINE))
+    looked_for = set(re.findall(r"command -v (\w+)", text))
+    assert len(functions) > 5
+    assert {"chromium", "sudo"} <= looked_for
+    assert not functions & looked_for

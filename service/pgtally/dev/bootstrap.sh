@@ -117,8 +117,8 @@ Add the repository of the PostgreSQL project, then try again:
   has_postgres || fail "PostgreSQL with pg_cron and hll was installed but is not found"
 }
 
-# The tests look at the pages in it.
-chromium() {
+# The tests look at the pages in it. (Not a function called chromium: `command -v` would find that.)
+browser() {
   if [ "$want" != test ] || command -v chromium >/dev/null; then
     return
   fi
@@ -132,4 +132,4 @@ chromium() {
 
 python_packages
 postgres
-chromium
+browser
