@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -35,6 +36,19 @@ Answer = TypeVar("Answer")
 Ask = Callable[[LiteralString, Mapping[str, object]], Awaitable[list[TupleRow]]]
 
 
+class _Stack(deque[AsyncConnection[TupleRow]]):
+    popleft = deque.pop
+
+
+class WarmFirst(AsyncConnectionPool[AsyncConnection[TupleRow]]):
+    """A pool that gives the connection that came back last: what its backend has in the processor's
+    caches halves the time of a count. psycopg's own takes them in turn, without a choice."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._pool = _Stack()
+
+
 class Database:
     """A pool of connections that says at once when the database is away, and recovers by itself."""
 
@@ -47,7 +61,7 @@ class Database:
         self._all_writers = asyncio.Semaphore(max(1, settings.pool_size // 4))
         self._writers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._readers: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
-        self.pool = AsyncConnectionPool(
+        self.pool = WarmFirst(
             settings.dsn,
             min_size=settings.pool_size,
             max_size=settings.pool_size,
