@@ -35,6 +35,7 @@ BI_FUNCTIONS = {
     "period_end", "period_ceiling", "version", "local_time", "unique_actors",
     "check_query", "event_totals", "measure", "measures", "range_parts", "range_total",
     "edge_totals", "period_rows", "range_rows", "tenant_read", "meter_versions",
+    "actor_totals", "range_rows_of", "summary_rows", "summary_rows_of", "waiting_deltas", "waiting_rows",
 }  # fmt: skip
 
 

@@ -67,7 +67,8 @@ FUNCTIONS = {
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
         check_query current_tenant day_start event_totals first_date hashes_hll local_date local_time
         measure measures meter_versions next_date period_ceiling period_end period_start range_parts
-        range_total edge_totals period_rows range_rows tenant_read
+        range_total edge_totals period_rows range_rows tenant_read actor_totals range_rows_of
+        summary_rows summary_rows_of waiting_deltas waiting_rows
     """,
     ("bi", "tally_owner", "tally_bi"): "unique_actors",
     ("tally", "tally_owner", "tally_bi"): "version",
@@ -82,7 +83,7 @@ FUNCTIONS = {
         ranked_totals raw_groups short_text knows_time_zone replay_errors text_error value_error
         parse_date parse_instant partition_version partition_version_seen
         period_type_name query_zone raise_invalid range_date range_end range_previous raw_totals reject_events
-        summary_extent summary_range tenant_set_current tenant_write time_error timeline
+        event_total range_complement summary_extent summary_range tenant_set_current tenant_write time_error timeline
         timeline_buckets uuid7 uuid7_time
     """,
 }

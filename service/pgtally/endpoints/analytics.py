@@ -250,7 +250,7 @@ def _resolved(response: Response[Any], rows: list[Any]) -> Response[Any]:
 
 @get(
     "/analytics/events/count",
-    operation=Operation(scope="read", rate_class="analytics", query=CountQuery),
+    operation=Operation(scope="read", rate_class="analytics", query=CountQuery, direct=True),
     summary="One figure for a range",
 )
 async def count_events(request: Incoming, db: Db) -> Response[Total]:
@@ -265,7 +265,12 @@ async def count_events(request: Incoming, db: Db) -> Response[Total]:
 @get(
     "/analytics/events/by-type",
     operation=Operation(
-        scope="read", rate_class="analytics", query=MeasureQuery, list=True, resolves=True
+        scope="read",
+        rate_class="analytics",
+        query=MeasureQuery,
+        list=True,
+        resolves=True,
+        direct=True,
     ),
     summary="One figure for each event type, largest first",
 )
@@ -280,7 +285,12 @@ async def count_events_by_type(request: Incoming, db: Db) -> Response[list[TypeT
 @get(
     "/analytics/events/timeline",
     operation=Operation(
-        scope="read", rate_class="analytics", query=TimelineQuery, list=True, resolves=True
+        scope="read",
+        rate_class="analytics",
+        query=TimelineQuery,
+        list=True,
+        resolves=True,
+        direct=True,
     ),
     summary="One figure for each hour, day, week or month",
 )
@@ -329,7 +339,12 @@ def timeline_totals(rows: list[Any], interval: Interval) -> list[TimelineTotal]:
 @get(
     "/analytics/events/breakdown",
     operation=Operation(
-        scope="read", rate_class="analytics", query=BreakdownQuery, list=True, resolves=True
+        scope="read",
+        rate_class="analytics",
+        query=BreakdownQuery,
+        list=True,
+        resolves=True,
+        direct=True,
     ),
     summary="The largest groups by type or properties, adding up to the total",
 )

@@ -11,6 +11,7 @@ from litestar import Response, get
 from msgspec import Meta
 
 from pgtally.database import NAMED
+from pgtally.formats import encode
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import read_query
@@ -113,7 +114,7 @@ class Summary(msgspec.Struct, rename="camel"):
     "/summaries",
     operation=Operation(
             scope="read", rate_class="summaries", query=SummaryQuery, list=True, revalidated=True,
-            also={304: "Nothing has changed."},
+            direct=True, also={304: "Nothing has changed."},
         ),
     summary="Pre-calculated days, weeks and months",
 )  # fmt: skip
@@ -132,7 +133,7 @@ async def get_summaries(request: Incoming, db: Db) -> Response[Summary | list[Su
     one = bool(query.period_start and query.event_type)
     # asOf moves with the clock while a figure is open; the figures are what a client has to know.
     figures = [tuple(row[:12]) + tuple(row[13:]) for row in rows]
-    tag = f'"{hashlib.sha256(repr((one, figures)).encode()).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(encode((one, figures))).hexdigest()[:32]}"'
     if one:
         response = respond(found[0])
     else:

@@ -7,6 +7,7 @@ send: `types: ... = field(name="type")` is `type` in the query and `p_types` in 
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -58,6 +59,12 @@ class EventQuery(RangeQuery, forbid_unknown_fields=True, rename="camel"):
     ] = msgspec.field(default_factory=list, name="type")
 
 
+@cache
+def _lists(shape: type[msgspec.Struct]) -> set[str]:
+    """The parameters that may be repeated."""
+    return {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
+
+
 def takes_filters(shape: type[msgspec.Struct]) -> bool:
     """Do filters on data go with this query?"""
     return issubclass(shape, EventQuery)
@@ -85,8 +92,7 @@ def split_pairs(
     pairs: Iterable[tuple[str, str]], shape: type[Shape]
 ) -> tuple[Shape, list[dict[str, Any]]]:
     """The same for names with their texts, from wherever they come."""
-    known = fields(shape)
-    lists = {f.encode_name for f in msgspec.structs.fields(shape) if f.default_factory is list}
+    known, lists = fields(shape), _lists(shape)
     values: dict[str, Any] = {}
     filters: list[dict[str, Any]] = []
     errors = []

@@ -68,6 +68,8 @@ begin
       case when r.period_start < v_told_to then p_tenant.late_revision else 1 end,
       tally.local_time(r.period_start, p_tenant.time_zone)
     from unnest(p_rows) as r
+    -- Where neighbours of the key lie side by side, a range of them is read in half of the time.
+    order by r.kind, r.period_start, r.event_type
     on conflict (tenant_id, period_type, kind, period_start, event_type) do update set
       event_count = excluded.event_count,
       value_count = excluded.value_count,

@@ -48,24 +48,29 @@ begin
       case when p_filters <> '[]' then tally.filter_path(p_filters) end, nullif(p_actor, '')) as t;
   elsif p_measure = 'uniqueActors' then
     return query
+    select a.bucket, a.event_type, a.total
+    from tally.actor_totals(v_id, v_parts, p_boundaries, p_types, p_by_type) as a;
+  -- Few types have a statement of their own, since each costs what its plan has to prepare.
+  elsif cardinality(p_types) between 1 and 4 then
+    return query
     select
-      c.bucket, c.event_type,
-      coalesce(
-        -- Where one row is all that a bucket has, nothing needs to be united.
-        max(case when c.rows = 1 then coalesce(c.unique_actors, round(public.hll_cardinality(c.actors))) end),
-        round(public.hll_cardinality(public.hll_union_agg(c.actors) filter (where c.rows > 1))),
-        0)::numeric
+      r.bucket, r.event_type,
+      tally.measure(
+        p_measure, sum(r.event_count)::bigint, sum(r.value_count)::bigint, sum(r.value_sum),
+        min(r.value_min), max(r.value_max), null)
     from (
-      select r.*, count(*) over (partition by r.bucket, r.event_type) as rows
-      from (
-        select
-          -- Through a sub-select the array is unfolded once, not for each row.
-          width_bucket(t.starts_at, (select p_boundaries)) as bucket,
-          case when p_by_type then t.event_type end as event_type, t.actors, t.unique_actors
-        from tally.range_rows(v_id, v_parts, p_types, not p_by_type, true) as t
-      ) as r
-    ) as c
-    group by c.bucket, c.event_type;
+      select
+        -- Through a sub-select the array is unfolded once, not for each row.
+        width_bucket(t.starts_at, (select p_boundaries)) as bucket,
+        case when p_by_type then t.event_type end as event_type,
+        t.event_count,
+        case when p_measure <> 'count' then t.value_count end as value_count,
+        case when p_measure <> 'count' then t.value_sum end as value_sum,
+        case when p_measure <> 'count' then t.value_min end as value_min,
+        case when p_measure <> 'count' then t.value_max end as value_max
+      from tally.range_rows_of(v_id, v_parts, p_types, false) as t
+    ) as r
+    group by r.bucket, r.event_type;
   else
     return query
     select
@@ -75,6 +80,7 @@ begin
         min(r.value_min), max(r.value_max), null)
     from (
       select
+        -- Through a sub-select the array is unfolded once, not for each row.
         width_bucket(t.starts_at, (select p_boundaries)) as bucket,
         case when p_by_type then t.event_type end as event_type,
         t.event_count,

@@ -20,43 +20,44 @@ begin
       hint = 'Choose a shorter range or a longer interval.';
   end if;
   -- tally.day_start of each, in a quarter of the time: where the clock showed 18:00 six hours before
-  -- midnight, it was not set in between, so the plain midnight is the day's beginning.
-  select array_agg(s.at order by s.on_day), array_agg(s.on_day order by s.on_day) into starts, days
+  -- midnight, it was not set in between, so the plain midnight is the day's beginning. A week or month
+  -- that would begin on a date that the zone left out is called by the date that came.
+  select array_agg(d.at), array_agg(d.on_day)
+  into starts, days
   from (
-    select
-      m.midnight::date as on_day,
-      case
-        when (m.midnight at time zone p_zone - interval '6 hours') at time zone p_zone
-          = m.midnight - interval '6 hours' then m.midnight at time zone p_zone
-        else tally.day_start(m.midnight::date, p_zone)
-      end as at
-    from generate_series(
-      v_first::timestamp, v_last + (p_unit = 'hour')::integer,
-      case p_unit when 'hour' then interval '1 day' else ('1 ' || p_unit)::interval end
-    ) as m (midnight)
-  ) as s;
+    select s.at, (s.at at time zone p_zone)::date as on_day
+    from (
+      select
+        m.midnight,
+        case
+          when (m.at - interval '6 hours') at time zone p_zone = m.midnight - interval '6 hours' then m.at
+          else tally.day_start(m.midnight::date, p_zone)
+        end as at
+      from (
+        select g.midnight, g.midnight at time zone p_zone as at
+        from generate_series(
+          v_first::timestamp, v_last + (p_unit = 'hour')::integer,
+          case p_unit when 'hour' then interval '1 day' else ('1 ' || p_unit)::interval end
+        ) as g (midnight)
+        offset 0
+      ) as m
+      offset 0
+    ) as s
+    -- Hours need the end of the last day too; a day that was left out has none.
+    where p_unit = 'hour'
+      or s.at < p_to and (p_unit <> 'day' or (s.at at time zone p_zone)::date = s.midnight::date)
+    order by s.midnight
+  ) as d;
   if p_unit = 'hour' then
-    select array_agg(hours.at order by hours.at), array_agg(hours.on_day order by hours.at)
+    select array_agg(hours.at), array_agg(hours.on_day)
     into starts, days
     from (
-      select
-        generate_series(
-          s.at, lead(s.at) over (order by s.on_day) - interval '1 microsecond', interval '1 hour'
-        ) as at,
-        s.on_day
-      from unnest(starts, days) as s (at, on_day)
-    ) as hours
-    where hours.at < p_to and hours.at + interval '1 hour' > p_from;
-  else
-    select array_agg(d.at order by d.at), array_agg(d.on_day order by d.at) into starts, days
-    from (
-      select
-        s.at,
-        case p_unit when 'day' then max(s.on_day) else tally.local_date(s.at, p_zone) end as on_day
-      from unnest(starts, days) as s (at, on_day)
-      where s.at < p_to
-      group by s.at
-    ) as d;
+      select h.at, s.on_day
+      from unnest(starts, starts[2:], days) as s (at, next_at, on_day)
+      cross join generate_series(s.at, s.next_at - interval '1 microsecond', interval '1 hour') as h (at)
+      where h.at < p_to and h.at + interval '1 hour' > p_from
+      order by h.at
+    ) as hours;
   end if;
   boundaries := array[p_from] || starts[2:] || p_to;
 end
