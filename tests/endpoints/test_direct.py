@@ -1,9 +1,10 @@
-"""POST /events is called without Litestar's machinery: nobody can tell by the answers. With a slash
+"""POST /events and questions are called without Litestar's machinery: nobody can tell by the answers. With a slash
 at its end the path is the same to Litestar, and no way of its own."""
 
 import contextlib
 import gzip
 import json
+import re
 
 import httpx
 import pytest
@@ -64,6 +65,43 @@ def test_the_short_way_answers_as_litestar_does(service):
         found = comparable(short.post("/events", content=content, headers=headers))
         assert found == comparable(long.post("/events/", content=content, headers=headers)), name
         assert found[0] == status, name
+
+
+QUESTIONS = {
+    "/analytics/events/count": "from=2026-01-01&type=a",
+    "/analytics/events/by-type": "measure=sum",
+    "/analytics/events/timeline": "interval=hour&from=2026-01-01&to=2026-01-02",
+    "/analytics/events/breakdown": "by=data.k",
+    "/summaries": "metric=a&from=2026-01-01&to=2026-01-03",
+}
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_the_short_way_answers_questions_as_litestar_does(service, path):
+    client = service.tenant()
+    client.post("/events", json=EVENT)
+    for query, headers, status in (
+        (QUESTIONS[path], {}, 200),
+        (QUESTIONS[path], {"Accept": "text/csv"}, 200),
+        (QUESTIONS[path], {"X-API-Key": "pgt_none"}, 401),
+        ("from=then", {}, 400),
+        ("fro=2026-01-01", {}, 400),
+    ):
+        answers = [client.get(f"{path}{end}?{query}", headers=headers) for end in ("", "/")]
+        assert [answer.status_code for answer in answers] == [status, status], query
+        short, long = (
+            [
+                (name, "" if name in VARYING else text)
+                for name, text in sorted(answer.headers.items())
+                if name not in OF_THE_SERVER
+            ]
+            for answer in answers
+        )
+        assert short == long, query
+        if status == 200:
+            # asOf moves with the clock.
+            bodies = [re.sub(r"2\d{3}-\d\d-\d\dT[^\",]+", "", answer.text) for answer in answers]
+            assert bodies[0] == bodies[1], query
 
 
 def test_a_body_without_length_is_bounded_as_it_comes(service):

@@ -33,7 +33,7 @@ def respond_list(
     that is more than the list."""
     wanted = request.accept.best_match([JSON, CSV, NDJSON], default=JSON)
     if wanted == CSV:
-        content, media_type = csv_lines(rows, shape), f"{CSV}; charset=utf-8; header=present"
+        content, media_type = csv_lines(rows, shape), f"{CSV}; header=present"
     elif wanted == NDJSON:
         content, media_type = lines(rows), NDJSON
     else:
@@ -67,13 +67,16 @@ def respond_page(
 
 async def send_response(response: Response[Any], send: Send) -> None:
     """Sends a response whose content is bytes, without Litestar."""
-    content = response.content
-    headers = [
-        (b"content-type", str(response.media_type).encode()),
-        (b"content-length", b"%d" % len(content)),
-        *((name.lower().encode(), text.encode()) for name, text in response.headers.items()),
-    ]
-    status = response.status_code or 200
+    content, status = response.content, response.status_code or 200
+    headers = [(name.lower().encode(), text.encode()) for name, text in response.headers.items()]
+    if status not in (204, 304):
+        media_type = str(response.media_type)
+        if media_type.startswith("text/"):
+            # As Litestar does.
+            media_type += "; charset=utf-8"
+        headers += [
+            (b"content-type", media_type.encode()), (b"content-length", b"%d" % len(content)),
+        ]  # fmt: skip
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content, "more_body": False})
 

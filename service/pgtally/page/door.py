@@ -54,7 +54,7 @@ def local_address(text: str) -> str:
 class BrowserDoor(Door):
     """A key in a cookie; errors as pages."""
 
-    problem_media_type = "text/html; charset=utf-8"
+    problem_media_type = "text/html"
     problem_headers: Mapping[str, str] = PAGE_HEADERS
 
     def key_of(self, scope: Any, headers: dict[str, str]) -> str:

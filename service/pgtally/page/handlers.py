@@ -96,7 +96,7 @@ async def newest(request: Incoming, db: Db) -> Response[bytes]:
 def _download(name: str, rows: Sequence[msgspec.Struct], shape: Any) -> Response[bytes]:
     return Response(
         csv_lines(rows, shape),
-        media_type=f"{CSV}; charset=utf-8; header=present",
+        media_type=f"{CSV}; header=present",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 

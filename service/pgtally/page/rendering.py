@@ -76,7 +76,7 @@ def page(template: str, status: int = 200, **values: Any) -> Response[bytes]:
     return Response(
         render(template, **values),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers=PAGE_HEADERS,
     )
 
