@@ -380,3 +380,27 @@ def test_folding_a_backlog_costs_the_same_a_delta_however_long_it_is(db, new_ten
         assert one(db, "call tally.fold()")[0] == count
         seconds.append((datetime.now(UTC) - started).total_seconds())
     assert seconds[1] < 30 * seconds[0] + 1
+
+
+def test_fold_does_not_wait_for_the_disk_and_finalize_does(db, new_tenant):
+    """What a crash takes back of a fold waits as deltas again; what finalize told must stay."""
+    db.execute("set synchronous_commit = on")
+    db.execute(
+        """
+        create table tally.seen (value text);
+        grant all on tally.seen to public;
+        create function tally.see() returns trigger language plpgsql as $$
+        begin
+          insert into tally.seen values (current_setting('synchronous_commit'));
+          return null;
+        end $$;
+        create trigger see after insert or update on tally.summaries
+        for each statement execute function tally.see()
+        """
+    )
+    ingest(db, new_tenant(), [Event(NOW - 3 * DAY, UUID(int=1), "a")])
+    assert one(db, "call tally.fold()") == (1, 1, 0)
+    assert set(db.execute("select value from tally.seen")) == {("off",)}
+    db.execute("delete from tally.seen")
+    assert one(db, "call tally.finalize('day')") == (1, 1, 0, 0)
+    assert set(db.execute("select value from tally.seen")) == {("on",)}
