@@ -1,6 +1,7 @@
 -- How many events, or another measure of them, in a range? Answers from month, day and quarter-hour
 -- rows with raw events at the ragged edges, so it costs milliseconds whatever the number of events;
--- filters on data or actor read raw events. Exact at the moment of the call.
+-- filters on data or actor read raw events, those on data not where a meter counts the same. Exact at
+-- the moment of the call.
 create function api.event_count(
   p_tenant uuid,
   p_from text default '-infinity',

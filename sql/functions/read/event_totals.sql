@@ -1,7 +1,7 @@
 -- One measure of a range by bucket, and by type if asked: the one way from a range to an answer that
 -- all api functions share. Bucket n lies between boundaries n and n + 1; one without events has no
 -- row. The whole answer is of one snapshot, that of the calling statement, because this function is
--- stable. Filters on data or actor read raw events.
+-- stable. Filters on data or actor read raw events, or a meter that counts the same.
 create function tally.event_totals(
   p_tenant tally.tenant_context,
   p_boundaries timestamptz[],
@@ -28,7 +28,22 @@ declare
   v_from timestamptz := p_boundaries[1];
   v_to timestamptz := p_boundaries[cardinality(p_boundaries)];
   v_parts timestamptz[] := tally.range_parts(p_tenant, v_from, v_to, p_coarsest);
+  v_question tally.question;
 begin
+  if p_filters <> '[]' and p_actor = '' and not p_by_type and p_tenant.meter_count > 0 then
+    v_question := tally.question(p_types, p_filters, '', '{}', 'value', 'actorId', p_measure);
+    if tally.question_source(p_tenant, v_question) <> 'events' then
+      return query
+      select
+        g.bucket, null::text,
+        tally.group_measure(
+          p_measure, sum(g.event_count)::bigint, sum(g.value_count)::bigint, sum(g.value_sum),
+          min(g.value_min), max(g.value_max), public.hll_union_agg(g.uniques), null)
+      from tally.group_totals(p_tenant, p_boundaries, p_coarsest, v_question) as g
+      group by g.bucket;
+      return;
+    end if;
+  end if;
   if p_filters <> '[]' or p_actor <> '' then
     if v_from < p_tenant.events_kept_from and v_from < v_to then
       raise exception using
