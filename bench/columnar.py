@@ -30,9 +30,11 @@ STATEMENTS = {
     "data.n=>1000": f"select count(*) from events where {MONTH} and (data ->> 'n')::double > 1000",
     "actorId": f"select count(*) from events where {MONTH} and actor_id = 'actor 17'",
     "breakdown": f"select data ->> 'path', count(*) from events where {MONTH} group by 1",
-    "breakdown, metered": f"select data ->> 'path', count(*) from events where {MONTH} group by 1",
-    "breakdown of a year, metered": f"select data ->> 'path', count(*) from events where {YEAR}"
-    " group by 1",
+    "count with a filter": f"select count(*) from events where {YEAR} and data ->> 'plan' = 'pro'",
+    "breakdown, 10 of 32 groups": f"select data ->> 'path', count(*) from events where {YEAR}"
+    " group by 1 order by 2 desc limit 10",
+    "timeline, a year of days by group": "select date_trunc('day', occurred_at), data ->> 'path',"
+    f" count(*) from events where {YEAR} group by 1, 2",
 }
 EXPORT = """
   copy (

@@ -26,12 +26,13 @@ from bench.setup import live_events
 
 
 class Load(NamedTuple):
-    """What came of a load: requests answered, those that failed, the median latency."""
+    """What came of a load: requests answered, those that failed, latencies."""
 
     requests: int
     failed: int
     seconds: float
     p50_ms: float
+    p99_ms: float
 
     @property
     def rate(self) -> float:
@@ -131,12 +132,13 @@ async def _run(port: int, requests: Iterable[bytes], connections: int, seconds: 
         )
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
-    latencies = [latency for client in clients for latency in client.latencies]
+    latencies = sorted(latency for client in clients for latency in client.latencies)
     return Load(
         len(latencies),
         sum(client.failed for client in clients),
         time.perf_counter() - started,
         statistics.median(latencies) * 1000,
+        latencies[len(latencies) * 99 // 100] * 1000,
     )
 
 

@@ -23,6 +23,8 @@ from bench.setup import (
 )
 
 BATCH = 1000
+# A meter on all events, by what it groups them.
+METERS = {"with a meter of 3 groups": "data.plan", "with a meter of 1,000 groups": "data.n"}
 COLUMNS = "tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data"
 
 
@@ -68,11 +70,15 @@ def row_by_row(connection: Connection, tenant: UUID, rows: list[Row]) -> None:
 def bulk(dsn: str, report: Report, quick: bool) -> None:
     """CPU of the backend, then events a second over HTTP."""
     ways: dict[str, Callable[[Connection, UUID, list[Row]], None]] = {
-        "COPY": copy, "api.events_ingest": ingest, "a row a request": row_by_row,
+        "COPY": copy, "api.events_ingest": ingest,
+        **dict.fromkeys(METERS, ingest), "a row a request": row_by_row,
     }  # fmt: skip
     chance = random.Random(1)
     connections = {name: connect(dsn) for name in ways}
     tenants = {name: new_tenant(connections[name], f"bulk {name}")[0] for name in ways}
+    for name, by in METERS.items():
+        create = "select api.meter_create(%s, 'bench', p_by => array[%s])"
+        connections[name].execute(create, (tenants[name], by))
     used: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(10 if quick else 40):
         report.progress(f"bulk ingest, round {number + 1}")
@@ -92,6 +98,18 @@ def bulk(dsn: str, report: Report, quick: bool) -> None:
         [[name, f"{us:.2f}", f"{us / mean['COPY']:.2f}"] for name, us in mean.items()],
     )
     report.bars("Database CPU an event (us)", mean, "ingest.svg")
+    report.text("And to fold what these have left; a batch holds some 630 of the 1,000 groups.")
+    folds = []
+    for name in ("api.events_ingest", *METERS):
+        connection, tenant = connections[name], tenants[name]
+        count = "select count(*) from tally.events where tenant_id = %s"
+        (events,) = connection.execute(count, (tenant,)).fetchone() or (1,)
+        before = backend_seconds(connection)
+        while (connection.execute("select tally.fold_tenant(%s)", (tenant,)).fetchone() or (0,))[0]:
+            pass
+        spent = backend_seconds(connection) - before
+        folds.append([name, f"{spent / events * 1e6:.2f}"])
+    report.table(["way", "us an event"], folds)
 
     connection = connections["COPY"]
     tenant, key = new_tenant(connection, "bulk http")

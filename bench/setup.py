@@ -126,7 +126,8 @@ def live_events(chance: random.Random, count: int) -> list[Row]:
             f"type {chance.randrange(TYPES)}",
             f"actor {chance.randrange(ACTORS)}",
             f"session {chance.randrange(2 * ACTORS)}",
-            b'{"plan": "pro", "path": "/pricing", "n": %d}' % chance.randrange(1000),
+            b'{"plan": "%s", "path": "/pricing", "n": %d}'
+            % (chance.choice([b"free", b"pro", b"team"]), chance.randrange(1000)),
         )
         for _ in range(count)
     ]
@@ -153,8 +154,8 @@ def _fill(dsn: str, password: str, parameters: dict[str, object]) -> None:
 
 
 def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
-    """Spreads events over the year 2025 in the database itself, as fast as it can store them, and
-    makes the summaries with tally.rebuild."""
+    """Spreads events over the year 2025 in the database itself, as fast as it can store them, makes
+    the summaries with tally.rebuild, and finalizes them, as the jobs of the night do."""
     for week in range(53):
         connection.execute(
             "select tally.partition_create(%s::timestamptz)",
@@ -169,6 +170,8 @@ def fill_year(connection: Connection, tenant: UUID, events: int) -> None:
             pass
     connection.execute("analyze tally.events")
     connection.execute("call tally.rebuild(%s, '2025-01-01', '2026-01-01')", (tenant,))
+    for period_type in ("day", "week", "month"):
+        connection.execute("call tally.finalize(%s)", (period_type,))
     connection.execute("vacuum (analyze) tally.events, tally.summaries, tally.summary_deltas")
 
 
