@@ -41,12 +41,16 @@ begin
       array_agg(e.actor_id) as actor_id,
       array_agg(e.session_id) as session_id,
       array_agg(e.data) as data
-    from unnest(
-      p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data
-    ) with ordinality as e (
-      tenant_id, occurred_at, event_id, event_type, value, actor_id, session_id, data, i)
+    from (
+      select u.*
+      from unnest(
+        p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data
+      ) with ordinality as u (
+        tenant_id, occurred_at, event_id, event_type, value, actor_id, session_id, data, i)
+      -- In one order everywhere, so that two flushes cannot deadlock.
+      order by u.tenant_id, u.occurred_at, u.event_id
+    ) as e
     group by e.tenant_id
-    -- In one order everywhere, so that two flushes cannot deadlock.
     order by e.tenant_id
   loop
     v_tenant := v_group.tenant_id;
