@@ -122,7 +122,7 @@ def _messages(request: Incoming, body: bytes) -> list[Any]:
     "/cloudevents",
     status_code=200,
     operation=Operation(
-        scope="ingest", rate_class="ingest", body=dict, example=EXAMPLE,
+        scope="ingest", rate_class="ingest", body=dict | list, example=EXAMPLE,
         consumes=(EVENT, BATCH, formats.JSON),
     ),
     request_max_body_size=MAX_BODY_BYTES,
