@@ -176,9 +176,9 @@ def large_tenant(at: Installation) -> tuple[str, str]:
                 from (
                   select
                     array_agg(now() - n * interval '5 s') as at, array_agg(gen_random_uuid()) as id,
-                    array_agg('kind ' || n % 20) as kind, array_agg(n::numeric) as value,
-                    array_agg('actor ' || n % 5000) as actor, array_agg(null::text) as session,
-                    array_agg(jsonb_build_object('path', '/page/' || n % 300)) as data
+                    array_agg('kind ' || n %% 20) as kind, array_agg(n::numeric) as value,
+                    array_agg('actor ' || n %% 5000) as actor, array_agg(null::text) as session,
+                    array_agg(jsonb_build_object('path', '/page/' || n %% 300)) as data
                   from generate_series(%s::integer, %s::integer) as n
                 ) as e
                 cross join lateral api.events_ingest(
