@@ -2,6 +2,7 @@
 none fails."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -97,6 +98,34 @@ def test_batches_in_opposite_orders_all_succeed_however_many_there_are(db, dsn, 
     balanced(db, tenant, len(EVENTS))
 
 
+def flush(connection, tenants, events):
+    count = len(events)
+    arguments = {
+        "tenant": tenants, "occurred_at": [e.at for e in events],
+        "event_id": [e.id for e in events], "event_type": ["a"] * count,
+        "value": [None] * count, "actor_id": [None] * count, "session_id": [None] * count,
+        "data": [Jsonb({"n": e.id.int}) for e in events],
+    }  # fmt: skip
+    return connection.execute(INGEST_EACH, arguments, binary=True).fetchall()
+
+
+def test_in_a_flush_a_tenant_waits_for_a_lock_once_and_the_others_are_stored(db, dsn, new_tenant):
+    locked, other = new_tenant(), new_tenant()
+    gate = hold(dsn, locked, EVENTS[5])
+    tenants = [locked, other] * 10
+    events = [event for event in EVENTS[:10] for _ in range(2)]
+    ingest(db, locked, EVENTS[:1])
+    with psycopg.connect(dsn, autocommit=True, options="-c lock_timeout=1s") as connection:
+        began = time.monotonic()
+        told = flush(connection, tenants, events)
+        assert time.monotonic() - began < 1.9
+    gate.close()
+    assert [row[0] for row in told[1::2]] == [True] * 10
+    assert [row[2] for row in told[::2]] == ["55P03"] * 10
+    balanced(db, locked, 1 + 10)
+    balanced(db, other, 1 + 10)
+
+
 def test_flushes_that_share_events_in_different_orders_do_not_meet_in_a_deadlock(
     db, dsn, new_tenant
 ):
@@ -104,24 +133,14 @@ def test_flushes_that_share_events_in_different_orders_do_not_meet_in_a_deadlock
     first, middle, last = EVENTS[:3]
     gate = hold(dsn, tenant, middle)
 
-    def flush(connection, events):
-        count = len(events)
-        arguments = {
-            "tenant": [tenant] * count, "occurred_at": [e.at for e in events],
-            "event_id": [e.id for e in events], "event_type": ["a"] * count,
-            "value": [None] * count, "actor_id": [None] * count, "session_id": [None] * count,
-            "data": [Jsonb({"n": e.id.int}) for e in events],
-        }  # fmt: skip
-        return connection.execute(INGEST_EACH, arguments, binary=True).fetchall()
-
     with (
         psycopg.connect(dsn, autocommit=True, options=NEVER) as one,
         psycopg.connect(dsn, autocommit=True, options=NEVER) as two,
         ThreadPoolExecutor(2) as pool,
     ):
-        forwards = pool.submit(flush, one, [first, middle, last])
+        forwards = pool.submit(flush, one, [tenant] * 3, [first, middle, last])
         wait_for(lambda: blocked(db, one.info.backend_pid))
-        backwards = pool.submit(flush, two, [last, middle, first])
+        backwards = pool.submit(flush, two, [tenant] * 3, [last, middle, first])
         wait_for(lambda: blocked(db, two.info.backend_pid))
         gate.rollback()
         assert [row[0] for row in forwards.result()] == [True] * 3

@@ -296,7 +296,7 @@ async def deletion(attacker: Attacker) -> None:
         attacker.counts[f"deletion {status}"] += 1
         if status == 200:
             break
-    attacker.counts["deleted events"] = json.loads(answer)["eventCount"]
+    attacker.counts["deleted events"] = json.loads(answer)["events"]
     attacker.counts["ms"] = round((time.monotonic() - began) * 1000)
 
 
