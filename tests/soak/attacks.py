@@ -200,12 +200,15 @@ async def noise(attacker: Attacker) -> None:
 
 
 async def bulk(attacker: Attacker) -> None:
-    """A tenant that sends batches of 1,000 to 10,000 events over 8 connections as fast as its limits
-    let it."""
-    bodies = {
-        count: json.dumps(
+    """A tenant that sends batches of 1,000 to 10,000 events, with ids and times, over 8 connections as
+    fast as its limits let it."""
+    now = datetime.now(UTC)
+    bodies = [
+        json.dumps(
             [
                 {
+                    "id": f"00000000-0000-4000-8000-{n:012}",
+                    "occurredAt": (now - timedelta(seconds=n)).isoformat(),
                     "type": f"kind {n % 20}", "actorId": f"actor {n * 7919 % 5000}", "value": n,
                     "data": {"plan": "pro", "path": f"/page/{n % 300}", "ms": n % 1000},
                 }
@@ -213,13 +216,16 @@ async def bulk(attacker: Attacker) -> None:
             ]
         ).encode()
         for count in (1_000, 3_000, 10_000)
-    }  # fmt: skip
+    ]  # fmt: skip
     headers = {"X_API_Key": attacker.target.key, "Content_Type": "application/json"}
 
     async def send() -> None:
         async with attacker.connect() as connection:
             while not attacker.stopped():
-                body = random.choice(list(bodies.values()))
+                # Other ids each time.
+                body = random.choice(bodies).replace(
+                    b'"00000000', b'"' + os.urandom(4).hex().encode()
+                )
                 status, told, answer = await attacker.request(
                     connection, "POST", "/events/bulk", body, **headers
                 )
