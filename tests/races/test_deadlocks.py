@@ -67,6 +67,9 @@ def test_a_batch_that_falls_to_a_deadlock_waits_for_the_other_and_does_not_fall_
         assert forwards.result() == (0, 5)
     for gate in gates:
         gate.close()
+    told = "select deadlocks from pg_stat_database where datname = current_database()"
+    wait_for(lambda: db.execute(told).fetchone()[0])
+    assert db.execute(told).fetchone() == (1,)
     balanced(db, tenant, 9)
 
 
