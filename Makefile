@@ -41,6 +41,8 @@ screenshots:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m docs.screenshots
 
+# Load with faults, Schemathesis, attacks beside a tenant: half an hour. The table of times at the end of
+# the attacks says something where nothing else runs.
 soak:
 	@sh service/pgtally/dev/bootstrap.sh test
 	@.venv/bin/python -m pytest -q -s -m soak tests/soak

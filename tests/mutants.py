@@ -435,6 +435,20 @@ MUTANTS = [
         "test_answers.py",
     ),
     Mutant(
+        "who falls to a deadlock tries again beside the others",
+        "events_ingest.sql",
+        "        v_alone := true;\n",
+        "        v_alone := false;\n",
+        "test_deadlocks.py",
+    ),
+    Mutant(
+        "a flush stores events in the order of their requests",
+        "events_ingest_each.sql",
+        "      order by u.tenant_id, u.occurred_at, u.event_id\n",
+        "      order by u.tenant_id, u.i\n",
+        "test_deadlocks.py",
+    ),
+    Mutant(
         "the second version of an event replaces the first",
         "events_ingest.sql",
         "          on conflict do nothing\n",

@@ -213,6 +213,20 @@ def test_what_goes_into_a_pipe_holds_no_progress_bar(pgtally):
     assert pgtally("rebuild", made).split() == ["days", "0", "changed", "0"]
 
 
+def test_the_doctor_acknowledges_what_was_healed_if_asked_with_a_reason(shared_dsn):
+    with psycopg.connect(shared_dsn, autocommit=True) as db:
+        db.execute(
+            "insert into tally.job_runs (job, finished_at, healed_count) values ('x', now(), 3)"
+        )
+        assert re.search("failed +healed summaries: [0-9]+ summary rows", run_doctor(shared_dsn))
+        told = run_doctor(shared_dsn, "--acknowledge", "for this test")
+        assert re.search("ok +healed summaries: 0 summary rows", told)
+        (subject,) = db.execute(
+            "select subject from tally.audit_log where action = 'healed.acknowledge'"
+        ).fetchone()
+        assert subject == "for this test"
+
+
 def test_the_doctor_tells_partitions_that_are_well_in_one_line(pgtally, shared_dsn):
     # Others may be late; what is said does not depend on that.
     told = run_doctor(shared_dsn)
@@ -235,9 +249,9 @@ def test_the_doctor_tells_partitions_that_are_well_in_one_line(pgtally, shared_d
     assert f"of {count - 1:,} partitions" in told
 
 
-def run_doctor(dsn):
+def run_doctor(dsn, *more):
     return subprocess.run(
-        [".venv/bin/pgtally", "doctor", "--dsn", dsn],
+        [".venv/bin/pgtally", "doctor", "--dsn", dsn, *more],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """The service answers as its OpenAPI document says, whatever is asked; `make soak` asks more."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -57,6 +58,15 @@ def test_every_example_of_the_document_works(shared_dsn, service, subtests):
                 answer = who.request(method, path.format(**values), params=params, json=body)
                 assert answer.status_code < 300, answer.text
     assert tried > 25
+
+
+def test_options_names_every_method_of_a_path(service):
+    document = httpx.get(service.url + "/schema/openapi.json").json()
+    for path, found in document["paths"].items():
+        told = service.admin.options(re.sub(r"{\w+}", str(uuid4()), path)).headers["Allow"]
+        assert set(told.split(", ")) - {"OPTIONS"} == {method.upper() for method in found}, path
+    # As everything else, for those with a key only.
+    assert httpx.options(service.url + "/events").status_code == 401
 
 
 def test_operation_ids_are_unique_names(service):

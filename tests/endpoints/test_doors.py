@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -10,6 +10,7 @@ import pytest
 from pgtally.formats import encode
 
 from tests.endpoints.test_rule_book import CORPUS, rows
+from tests.endpoints.test_service import COUNT
 
 # Of the corpus: the members of an event as texts, so that numbers and escapes stay as they are.
 FIELDS = ("type", "occurredAt", "id", "actorId", "value", "data")
@@ -162,6 +163,46 @@ def test_whatever_one_message_holds_the_others_are_stored_and_it_is_stored_or_ke
     kept = client.get("/events/rejected").json()["events"]
     assert (counted["t0"], counted["t2"]) == (1, 1)
     assert counted.get("t1", 0) + len(kept) == 1
+
+
+@pytest.mark.parametrize("door", sorted(DOORS.keys() - {"browser"}))
+def test_the_largest_data_is_that_of_our_own_door_and_can_be_replayed(service, db, door):
+    """64 KB as it is stored. A page may send 16 KB, at the time of their receipt."""
+    client, native = service.tenant(), service.tenant()
+    shape, *_ = DOORS[door]
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+    def message(number, at, count):
+        fields = {
+            "type": '"t"', "occurredAt": f'"{at}"', "id": f'"{number}"', "actorId": '"a"',
+            "data": f'{{"x": "{"y" * count}"}}',
+        }  # fmt: skip
+        return written(shape(fields))
+
+    at = "2025-06-01T12:00:00Z"
+    assert send(client, door, [message(1, at, 100)]).is_success
+    (stored,) = client.get("/events").json()["events"]
+    rest = len(encode(stored["data"])) - 100
+    largest = 65_536 - rest
+    texts = [
+        message(2, at, largest), message(3, at, largest + 1), message(4, tomorrow, largest),
+        message(5, tomorrow, largest + 1),
+    ]  # fmt: skip
+    assert send(client, door, texts).is_success
+    assert client.get(COUNT).json() == {"total": 2}
+    kept = client.get("/events/rejected?limit=10").json()["events"]
+    assert sorted(one["replayable"] for one in kept) == [False, False, True]
+    db.execute(
+        "update tally.rejected_events set event = replace(event, %s, '2025-06-02') where tenant_id = %s",
+        (tomorrow[:10], client.tenant_id),
+    )
+    answer = client.post("/events/rejected/replay").json()
+    assert (answer["accepted"], answer["rejected"]) == (1, 0)
+    exported = [json.loads(line) for line in client.get("/events/export").text.splitlines()]
+    for event in exported:
+        event.pop("receivedAt")
+    answer = native.post("/events/bulk", content=encode(exported))
+    assert answer.json() == {"accepted": 3, "duplicates": 0}
 
 
 def test_events_and_bytes_are_charged(service, door):

@@ -6,9 +6,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 from pgtally.ingest.uuid7 import uuid7
 
@@ -89,6 +90,30 @@ def test_a_segment_batch_keeps_its_good_messages_whatever_one_of_them_holds(serv
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     assert total(client) == 2
     assert len(client.get("/events/rejected").json()["events"]) == 1
+
+
+def test_events_that_wait_for_a_lock_hold_up_nobody_elses(service, shared_dsn):
+    """More of them than there are flushes at a time. They are answered when the lock is let go."""
+    victim, attacker = service.tenant(), service.tenant()
+    at = "2025-01-01T00:00:00Z"
+    ids = [str(UUID(int=n)) for n in range(12)]
+    with ThreadPoolExecutor(16) as pool, psycopg.connect(shared_dsn) as holder:
+        holder.execute(
+            "insert into tally.events (tenant_id, occurred_at, event_id, event_type) "
+            "select %s, %s, unnest(%s::uuid[]), 'held'",
+            (attacker.tenant_id, at, ids[:10]),
+        )
+        waiting = []
+        for one in ids:
+            event = {"type": "same", "id": one, "occurredAt": at}
+            waiting.append(pool.submit(attacker.post, "/events", json=event))
+            began = time.monotonic()
+            assert victim.post("/events", content=GOOD).status_code == 201
+            assert time.monotonic() - began < 2
+        assert not any(answer.done() for answer in waiting[:10])
+        holder.rollback()
+        assert [answer.result().status_code for answer in waiting] == [201] * 12
+    assert (total(victim), total(attacker)) == (12, 12)
 
 
 # What is told of duplicates

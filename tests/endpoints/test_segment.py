@@ -191,7 +191,7 @@ def test_ids_times_and_retries(client, db):
         ({"type": "track", "event": "a", "userId": "u", "timestamp": "yesterday"}, "timestamp"),
         ({"type": "track", "event": "a", "userId": "u", "properties": [1]}, "properties"),
         ({"type": "track", "event": "a", "userId": {"id": 1}}, "userId"),
-        ({"type": "track", "event": "a", "userId": "u", "properties": {"x": "y" * 1_100_000}}, "properties"),
+        ({"type": "track", "event": "a", "userId": "u", "properties": {"x": "y" * 66_000}}, "properties"),
     ],
 )  # fmt: skip
 def test_a_message_that_is_no_event_is_kept_with_its_reason(client, db, message, reason):
@@ -202,6 +202,13 @@ def test_a_message_that_is_no_event_is_kept_with_its_reason(client, db, message,
     assert reason in left["errors"][0]["detail"]
     assert json.loads(left["event"]) == message
     assert left["replayable"] is False
+
+
+def test_a_single_message_that_is_no_object_is_refused(client, db):
+    for body in ([1, 2], "track", None, 7):
+        answer = client.post("/v1/track", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert rejected(client) == []
 
 
 def test_an_event_of_tomorrow_is_kept_and_can_be_replayed(client, db):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from tests import calls
@@ -54,6 +55,51 @@ def test_what_was_damaged_is_counted_also_where_events_wait_to_be_folded(db, new
     assert calls.rebuild(db, tenant) == (1, 1)
     assert healed(db) == (1, "failed")
     assert calls.verify(db, tenant) == []
+
+
+def test_what_was_healed_is_told_until_it_is_acknowledged_and_then_anew(db, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, some(AT, 1))
+    calls.fold(db)
+    metric = "select value from api.metrics() where name = 'healed_summaries_30d'"
+
+    def damage(status):
+        db.execute("update tally.summaries set event_count = 7 where period_type = 'q'")
+        calls.rebuild(db, tenant)
+        count, told = healed(db)
+        assert (told, calls.one(db, metric)) == (status, (1.0,))
+        return count
+
+    assert calls.one(db, "select tally.healed_acknowledge('nothing yet')") == (0,)
+    assert damage("failed") == 1
+    with pytest.raises(psycopg.Error, match="why"):
+        db.execute("select tally.healed_acknowledge(' ')")
+    assert calls.one(db, "select tally.healed_acknowledge('a restore by hand')") == (1,)
+    assert healed(db) == (1, "ok")
+    assert calls.one(db, metric) == (0.0,)
+    # The next one is told again, and only it.
+    assert damage("failed") == 2
+    assert calls.one(db, "select tally.healed_acknowledge('another')") == (1,)
+    kept = db.execute(
+        "select subject, details ->> 'rows' from tally.audit_log where action = 'healed.acknowledge'"
+    ).fetchall()
+    assert kept == [("a restore by hand", "1"), ("another", "1")]
+
+
+def test_a_run_that_ends_while_others_are_acknowledged_is_told_all_the_same(db, dsn, new_tenant):
+    tenant = new_tenant()
+    ingest(db, tenant, some(AT, 1))
+    calls.fold(db)
+    db.execute("update tally.summaries set event_count = 7 where period_type = 'q'")
+    calls.rebuild(db, tenant)
+    with psycopg.connect(dsn) as other:
+        # It has ended, and nobody sees it yet.
+        other.execute(
+            "insert into tally.job_runs (job, status, finished_at, healed_count) "
+            "values ('verify', 'done', clock_timestamp(), 5)"
+        )
+        assert calls.one(db, "select tally.healed_acknowledge('known')") == (1,)
+    assert calls.one(db, "select tally.healed_rows()") == (5,)
 
 
 @pytest.mark.parametrize("waiting", [True, False])

@@ -10,19 +10,15 @@ import random
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
-from pgtally.dev.cluster import Cluster
-from pgtally.migrate import migrate
 
 from tests.conftest import SERVICE_PASSWORD, Service, installation_key, running_service, wait_for
 from tests.races.test_races import BALANCE, GRAINS
@@ -39,22 +35,6 @@ def _in_use(port: int) -> bool:
         except OSError:
             return True
     return False
-
-
-@pytest.fixture
-def durable_cluster():
-    """As in production: fsync and synchronous commit are on."""
-    with tempfile.TemporaryDirectory(prefix="pgtally-soak-") as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        cluster = Cluster(home, {"max_connections": "100"})
-        cluster.create()
-        cluster.start()
-        migrate(cluster.dsn(), lambda _: None)
-        with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-            connection.execute(f"alter role tally_service password '{SERVICE_PASSWORD}'".encode())
-        yield cluster
-        cluster.remove()
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_under_load_and_faults(durable_cluster):

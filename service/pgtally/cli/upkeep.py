@@ -13,6 +13,7 @@ from pgtally.cli.console import (
     connect,
     dsn_option,
     json_option,
+    progress,
     progress_bar,
     show,
     show_one,
@@ -32,6 +33,10 @@ VERIFY = """
 DOCTOR = """
   select *
   from tally.doctor()
+"""
+ACKNOWLEDGE = """
+  select healed
+  from tally.healed_acknowledge(p_reason => %(reason)s::text) as healed
 """
 PARTITION = r"row security of events_\d{8}"
 
@@ -83,9 +88,18 @@ def verify_command(dsn: str, as_json: bool, tenant: str | None) -> None:
 @click.command("doctor")
 @dsn_option
 @json_option
-def doctor_command(dsn: str, as_json: bool) -> None:
+@click.option(
+    "--acknowledge",
+    "reason",
+    metavar="REASON",
+    help="First say that what jobs have healed until now is known, and why it was to be.",
+)
+def doctor_command(dsn: str, as_json: bool, reason: str | None) -> None:
     """Check jobs, backlog, partitions, extensions, roles, policies; exit code 1 if any is wrong."""
     with connect(dsn) as connection:
+        if reason is not None:
+            ((healed,),) = (row.values() for row in call(connection, ACKNOWLEDGE, reason=reason))
+            progress(f"{healed:,} healed rows are acknowledged")
         rows = call(connection, DOCTOR)
     if as_json:
         show(rows, True)

@@ -21,7 +21,7 @@ from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, passage_of
 from pgtally.http.replies import respond
 from pgtally.ingest import messages
-from pgtally.ingest.events import MAX_DATA_BYTES, MAX_ERRORS, MAX_EVENTS, Batch
+from pgtally.ingest.events import MAX_ERRORS, MAX_EVENTS, Batch
 from pgtally.ingest.messages import Unmappable
 from pgtally.problems import FieldError, Problem
 
@@ -78,7 +78,7 @@ def add_message(batch: Batch, message: Any, index: int, tenant: UUID, now: datet
         index, messages.time(message, ("time",), None, now), uuid5(tenant, identity),
         messages.text(message["type"], "type") or "", value,
         messages.text(message.get("subject"), "subject"), None,
-        messages.encode_data(data, "data", MAX_DATA_BYTES),
+        messages.encode_data(data, "data"),
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _messages(request: Incoming, body: bytes) -> list[Any]:
     "/cloudevents",
     status_code=200,
     operation=Operation(
-        scope="ingest", rate_class="ingest", body=dict, example=EXAMPLE,
+        scope="ingest", rate_class="ingest", body=dict | list, example=EXAMPLE,
         consumes=(EVENT, BATCH, formats.JSON),
     ),
     request_max_body_size=MAX_BODY_BYTES,

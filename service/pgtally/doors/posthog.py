@@ -98,9 +98,9 @@ def _operation_id(_: Any, method: Any, path: list[Any]) -> str:
 
 
 BATCH = Operation(
-    scope="ingest", rate_class="bulk", door=DOOR, body=dict, example={"batch": [EVENT]}
+    scope="ingest", rate_class="bulk", door=DOOR, body=dict | list, example={"batch": [EVENT]}
 )  # fmt: skip
-SINGLE = Operation(scope="ingest", rate_class="ingest", door=DOOR, body=dict, example=EVENT)
+SINGLE = Operation(scope="ingest", rate_class="ingest", door=DOOR, body=dict | list, example=EVENT)
 
 
 @post(

@@ -111,9 +111,9 @@ DOOR = SegmentDoor()
 
 async def _take(request: Incoming, db: Database, kind: str | None) -> Response[Any]:
     decoded = await read_messages(request, MAX_BODY_BYTES, DOOR)
-    batch: Any = [decoded]
-    if kind is None:
-        batch = decoded.get("batch") if isinstance(decoded, dict) else None
+    if not isinstance(decoded, dict):
+        raise Problem(400, "expected an object")
+    batch = decoded.get("batch") if kind is None else [decoded]
     if not isinstance(batch, list):
         raise Problem(400, "expected an object with a batch of messages")
     await store_messages(request, db, "segment", batch, partial(add_message, kind=kind))

@@ -152,7 +152,9 @@ def _tenant(request: Incoming) -> UUID:
 
 @post(
     "/keys",
-    operation=Operation(scope="admin", rate_class="tenants", query=TenantQuery, body=NewKey),
+    operation=Operation(
+        scope="admin", rate_class="tenants", query=TenantQuery, body=NewKey, errors=(404,)
+    ),
     summary="Make a key",
 )
 async def create_key(request: Incoming, db: Db) -> Response[MadeKey]:

@@ -268,7 +268,9 @@ async def list_meters(request: Incoming, db: Db) -> Response[list[Meter]]:
 
 @patch(
     "/meters/{name:str}",
-    operation=Operation(scope="admin", rate_class="tenants", body=MeterPatch, errors=(409,)),
+    operation=Operation(
+        scope="admin", rate_class="tenants", body=MeterPatch, body_optional=True, errors=(409,)
+    ),
     summary="Change a meter",
 )
 async def update_meter(request: Incoming, db: Db, name: FromPath[str]) -> Response[Meter]:

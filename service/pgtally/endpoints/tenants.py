@@ -211,7 +211,7 @@ async def get_tenant(db: Db, tenant_id: FromPath[UUID]) -> Response[Tenant]:
     "/tenants/{tenant_id:uuid}",
     operation=Operation(
             scope="admin", installation=True, rate_class="tenants", body=TenantChange,
-            errors=(410,),
+            body_optional=True, errors=(410,),
         ),
     summary="Change a tenant",
 )  # fmt: skip

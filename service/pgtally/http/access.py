@@ -48,6 +48,10 @@ class Access(ASGIMiddleware):
                 caller, receive = await self._enter(scope, receive, operation)
             except Problem as problem:
                 raise operation.door.refusal(problem, scope) from None
+            if scope.get("method") == "OPTIONS":
+                # Litestar's own answer leaves out the methods of a path's later handlers.
+                await _send_empty(send, {"Allow": ", ".join(sorted(_route_of(scope).methods))})
+                return
             if operation.rate_class == "bulk":
                 with self._at_once.one(caller.tenant_id):
                     await next_app(scope, receive, send)
@@ -103,13 +107,19 @@ class Access(ASGIMiddleware):
         return caller
 
 
+def _route_of(scope: Any) -> Any:
+    return next(
+        route
+        for route in scope["litestar_app"].routes
+        if getattr(route, "path_format", "") == scope["path_template"]
+    )
+
+
 def _is_for_pages(scope: Any) -> bool:
     """Is this a preflight for a door that pages may use? It has a handler that Litestar made."""
     return scope["method"] == "OPTIONS" and any(
         handler.opt.get("operation", CLOSED).door.takes_public_keys
-        for route in scope["litestar_app"].routes
-        if getattr(route, "path_format", "") == scope["path_template"]
-        for handler in getattr(route, "route_handlers", ())
+        for handler in getattr(_route_of(scope), "route_handlers", ())
     )
 
 
@@ -122,6 +132,10 @@ async def _allow(send: Send) -> None:
         "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, X-API-Key",
         "Access-Control-Max-Age": "86400",
     }
+    await _send_empty(send, headers)
+
+
+async def _send_empty(send: Send, headers: dict[str, str]) -> None:
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": 204, "headers": encoded})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -31,6 +31,10 @@ INGEST_EACH = f"""
     p_tenant => %(tenant)b::uuid[],
     {COLUMNS})
 """
+# Ends a statement that gives up where it has to wait for a lock; as NAMED does, it comes first.
+IMPATIENT = "where (select set_config('lock_timeout', '10ms', true)) is not null"
+INGEST_IMPATIENT = f"{INGEST}  {IMPATIENT}"
+INGEST_EACH_IMPATIENT = f"{INGEST_EACH}  {IMPATIENT}"
 INGEST_REQUEST = f"""
   select accepted, duplicates, conflicts, replayed, response
   from api.events_ingest_request(

@@ -23,7 +23,8 @@ declare
   v_tenant tally.tenant_context := tally.tenant_write(p_tenant);
   v_count integer := cardinality(p_occurred_at);
   v_plain boolean := true;
-  v_deadlocks integer := 0;
+  v_alone boolean := false;
+  v_order_lock bigint := tally.ingest_lock(p_tenant) # 1;
   v_constraint text;
   v_occurred_at timestamptz[] := p_occurred_at;
   v_event_type text[] := p_event_type;
@@ -44,6 +45,12 @@ begin
     v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
   loop
     begin
+      -- In this block, so that whoever falls to a deadlock lets go of it with his events.
+      if v_alone then
+        perform pg_advisory_xact_lock(v_order_lock);
+      elsif pg_advisory_xact_lock_shared(v_order_lock) is null then
+        null;  -- Never: as a condition it is no query, which saves 2 us.
+      end if;
       if v_plain then
         insert into tally.events (
           tenant_id, occurred_at, event_id, value, event_type, actor_id, session_id, data
@@ -81,12 +88,13 @@ begin
         end if;
         v_plain := false;
       when deadlock_detected then
-        -- With a batch in its first try, whose events come in any order; so perhaps once more, while
-        -- that one goes on. Not for ever: what our own transaction holds already, we do not let go.
-        v_deadlocks := v_deadlocks + 1;
-        if v_deadlocks > 2 then
+        -- With a batch in its first try, whose events come in any order. Holding none of ours we wait
+        -- until nobody stores for this tenant, so the second try meets nobody; unless our transaction
+        -- has stored some of its events before, and others wait for those.
+        if v_alone then
           raise;
         end if;
+        v_alone := true;
         v_plain := false;
       when check_violation then
         -- Without a name it is a partition's bound: while this insert waited to write to the default

@@ -1,7 +1,9 @@
 -- Stores events of several requests, maybe of several tenants, in one transaction, each for itself:
 -- one that is refused leaves the others alone. So concurrent requests share a commit. A tenant's
 -- events go through events_ingest together; only if one of them is a duplicate or refused is that
--- undone and each stored by itself. Returns a row for each event, in order.
+-- undone and each stored by itself. A tenant that has to wait for a lock longer than lock_timeout
+-- allows waits once: all of its events that are not stored by then are refused with 55P03. Returns a
+-- row for each event, in order.
 create function api.events_ingest_each(
   p_tenant uuid[],
   p_occurred_at timestamptz[],
@@ -29,6 +31,7 @@ declare
   v_stored text[] := v_state;
   v_message text[] := v_state;
   v_detail text[] := v_state;
+  v_locked boolean;
 begin
   for v_group in
     select
@@ -41,12 +44,16 @@ begin
       array_agg(e.actor_id) as actor_id,
       array_agg(e.session_id) as session_id,
       array_agg(e.data) as data
-    from unnest(
-      p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data
-    ) with ordinality as e (
-      tenant_id, occurred_at, event_id, event_type, value, actor_id, session_id, data, i)
+    from (
+      select u.*
+      from unnest(
+        p_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data
+      ) with ordinality as u (
+        tenant_id, occurred_at, event_id, event_type, value, actor_id, session_id, data, i)
+      -- In one order everywhere, so that two flushes cannot deadlock.
+      order by u.tenant_id, u.occurred_at, u.event_id
+    ) as e
     group by e.tenant_id
-    -- In one order everywhere, so that two flushes cannot deadlock.
     order by e.tenant_id
   loop
     v_tenant := v_group.tenant_id;
@@ -63,11 +70,15 @@ begin
         v_accepted[v_i] := true;
       end loop;
     exception when others then
+      v_locked := sqlstate = '55P03';
       v_one := 0;
       foreach v_i in array v_group.positions
       loop
         v_one := v_one + 1;
         begin
+          if v_locked then
+            raise lock_not_available;
+          end if;
           select r.accepted into v_new
           from api.events_ingest(
             v_tenant, v_group.occurred_at[v_one:v_one], v_group.event_id[v_one:v_one],
@@ -84,6 +95,7 @@ begin
             error_state := returned_sqlstate,
             error_message := message_text,
             error_detail := pg_exception_detail;
+          v_locked := error_state = '55P03';
           v_state[v_i] := error_state;
           v_message[v_i] := error_message;
           v_detail[v_i] := error_detail;

@@ -50,8 +50,7 @@ begin
     and c.relname > 'events_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')
     and c.relname <> 'events_default'
   union all
-  select 'healed_summaries_30d', '', coalesce(sum(r.healed_count), 0)::double precision
-  from tally.job_runs as r
+  select 'healed_summaries_30d', '', tally.healed_rows()::double precision
   union all
   select 'job_last_success_timestamp_seconds', r.job, extract(epoch from max(r.finished_at))::double precision
   from tally.job_runs as r
