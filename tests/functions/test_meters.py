@@ -344,6 +344,9 @@ def test_a_bad_breakdown_names_the_argument(db, new_tenant, call, argument):
     assert (error.value.sqlstate, error.value.diag.column_name) == ("TY400", argument)
 
 
+COUNT = ("by k", None, None, "count", 3, True)
+
+
 def heavy(db, tenant, stored, days=6):
     """A day of one large group, one middling and many small ones, `days` times."""
     drawn = []
@@ -514,15 +517,44 @@ def test_a_timeline_by_properties_adds_up_in_each_interval_from_a_meter_as_from_
     assert {interval: asked(interval) for interval in before} == before
 
 
+# Folding, in steps
+
+
+def test_fold_takes_a_bounded_number_of_groups_a_step_and_goes_on_until_none_is_left(
+    db, new_tenant
+):
+    tenant = new_tenant()
+    stored: dict = {}
+    one(
+        db,
+        """
+        select count(*)
+        from generate_series(1, 50) as n
+        cross join lateral api.meter_create(%s, 'by k ' || n, p_by => '{data.k}', p_max_groups => 2)
+        """,
+        tenant,
+    )
+    one(db, "call tally.fill()")
+    # 50,000 groups a batch; together more than a step of 100,000 takes.
+    for batch in range(3):
+        found = [
+            (n, batch * 1000 + n, "sale", None, None, (("k", f"k {n}"),)) for n in range(1000)
+        ]
+        store(db, tenant, stored, found)
+    waiting = "select coalesce(sum(cardinality(entries)), 0) from tally.meter_deltas"
+    assert one(db, waiting) == (150_000,)
+    step = "select healed, more from tally.job_step('fold', %s, 0)"
+    left = [(*one(db, step, tenant), *one(db, waiting)) for _ in range(2)]
+    assert left == [(0, True, 50_000), (0, False, 0)]
+    assert ask(db, tenant, stored, COUNT) .startswith("meter by k")
+
+
 # Filling, in steps
 
 
 def fill_day(db, tenant):
     """One step of filling that ends with the first day."""
     return one(db, "select tally.fill_meters(%s, '0')", tenant)[0]
-
-
-COUNT = ("by k", None, None, "count", 3, True)
 
 
 def test_a_month_is_answered_in_full_once_its_first_day_is_filled(db, new_tenant):

@@ -37,7 +37,7 @@ begin
     min(r.value_min) filter (where v_with_values),
     max(r.value_max) filter (where v_with_values),
     (sum(r.value_errors) filter (where v_with_values))::bigint,
-    public.hll_union_agg(r.uniques),
+    public.hll_union_agg(r.uniques) filter (where v_with_unique),
     null::numeric,
     sum(r.largest_group)::bigint
   from (
@@ -45,7 +45,7 @@ begin
       s.period_start as starts_at,
       case s.part when 't' then 'g' else s.part end as part,
       s.group_key, s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max,
-      s.value_errors, case when v_with_unique then s.uniques end as uniques, s.largest_group
+      s.value_errors, s.uniques, s.largest_group
     from tally.meter_summaries as s
     where s.tenant_id = p_tenant
       and s.meter_id = p_meter
