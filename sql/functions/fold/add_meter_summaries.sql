@@ -23,7 +23,8 @@ declare
 begin
   insert into tally.meter_summaries as s (
     tenant_id, meter_id, period_type, part, period_start, group_key, event_count, value_count,
-    value_sum, value_min, value_max, value_errors, uniques, largest_group, revision, updated_at
+    value_sum, value_min, value_max, value_errors, uniques, largest_group, revision, updated_at,
+    value_histogram
   )
   with given as materialized (
     select
@@ -88,7 +89,8 @@ begin
     case when c.part = 'o' then sum(p.event_count)::bigint else 0 end,
     -- Nothing was a final figure too, if finalize has passed there.
     1 + (c.period_type = 'd' and c.period_start < p_tenant.days_finalized_to)::integer,
-    v_locked_at
+    v_locked_at,
+    tally.histogram_compact(string_agg(p.value_histogram, ''))
   from parted as p
   cross join lateral (
     values
@@ -114,7 +116,10 @@ begin
     largest_group = s.largest_group + excluded.largest_group,
     revision = s.revision + (s.final_at is not null)::integer,
     updated_at = excluded.updated_at,
-    final_at = null;
+    final_at = null,
+    value_histogram = coalesce(
+      tally.histogram_compact(s.value_histogram || excluded.value_histogram), s.value_histogram,
+      excluded.value_histogram);
 end
 $$;
 alter function tally.add_meter_summaries owner to tally_owner;

@@ -41,14 +41,15 @@ begin
     coalesce(array_agg(row(
       v_id, e.meter_id, 'q', case when e.group_key is null then 'm' else 'g' end, e.quarter_hour,
       coalesce(e.group_key, '{}'), e.event_count, e.value_count, e.value_sum, e.value_min, e.value_max,
-      e.value_errors, e.uniques, 0, 1, now(), null)::tally.meter_summaries), '{}')
+      e.value_errors, e.uniques, 0, 1, now(), null, e.value_histogram)::tally.meter_summaries), '{}')
   into v_deltas, v_rows
   from (
     select
       t.meter_id, t.quarter_hour, k.group_key, sum(e.event_count) as event_count,
       sum(e.value_count) as value_count, sum(e.value_sum) as value_sum, min(e.value_min) as value_min,
       max(e.value_max) as value_max, sum(e.value_errors) as value_errors,
-      tally.hashes_hll(string_agg(e.unique_hashes, '')) as uniques
+      tally.hashes_hll(string_agg(e.unique_hashes, '')) as uniques,
+      tally.histogram_compact(string_agg(e.value_histogram, '')) as value_histogram
     from taken as t
     join tally.meters as m on m.meter_id = t.meter_id
     cross join lateral unnest(t.entries) as e

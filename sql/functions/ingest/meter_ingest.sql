@@ -24,7 +24,7 @@ begin
     p_tenant, g.meter_id, g.quarter_hour,
     array_agg(row(
       g.group_key, g.event_count, g.value_count, g.value_sum, g.value_min, g.value_max,
-      g.value_errors, g.unique_hashes)::tally.meter_entry)
+      g.value_errors, g.unique_hashes, g.value_histogram)::tally.meter_entry)
   from (
     select
       k.meter_id, k.quarter_hour,
@@ -36,10 +36,12 @@ begin
       min(k.number) as value_min,
       max(k.number) as value_max,
       count(*) filter (where k.is_error) as value_errors,
-      string_agg(int8send(k.unique_hash), '') as unique_hashes
+      string_agg(int8send(k.unique_hash), '') as unique_hashes,
+      string_agg(case when k.percentiles then tally.histogram_entry(k.number) end, '')
+        as value_histogram
     from (
       select
-        f.meter_id,
+        f.meter_id, f.percentiles,
         date_bin('15 minutes', f.occurred_at, timestamptz 'epoch') as quarter_hour,
         tally.group_key(
           f.dimensions, f.event_type, f.actor_id, f.session_id, f.first, f.second, f.third
@@ -62,7 +64,7 @@ begin
         join (
           select
             m.meter_id, m.event_types, m.filter, m.dimensions, m.value_of, m.unique_of,
-            tally.property_path(m.dimensions[1]) as first_path,
+            m.percentiles, tally.property_path(m.dimensions[1]) as first_path,
             tally.property_path(m.dimensions[2]) as second_path,
             tally.property_path(m.dimensions[3]) as third_path,
             tally.property_path(m.value_of) as value_path,
