@@ -505,6 +505,36 @@ def test_a_late_event_of_a_final_day_gives_a_new_revision_that_is_told_and_final
     assert rows(db, told, tenant) == [(["large"], 41, True, 2)]
 
 
+def test_a_day_of_which_only_a_meter_was_wrong_is_final_again_when_it_is_rebuilt(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 5)
+    heavy(db, tenant, stored, 2)
+    one(db, "call tally.fill()")
+    one(db, "call tally.finalize('day')")
+    damage = "update tally.meter_summaries set event_count = 7 where period_type = 'd' and group_key = '{large}' and period_start = '2024-03-31'"
+    db.execute(damage)
+    one(db, "call tally.rebuild(%s)", tenant)
+    days = """
+      select distinct period_on::text, part, final, revision
+      from api.meter_summary_list(%s, 'by k', 'day', '2024-03-30', '2024-04-01')
+      where group_values is null or group_values = '{large}' order by 1, 2
+      """
+    assert rows(db, days, tenant) == [
+        ("2024-03-30", "group", True, 1), ("2024-03-30", "other", True, 1),
+        ("2024-03-30", "total", True, 1), ("2024-03-31", "group", True, 2),
+        ("2024-03-31", "other", True, 1), ("2024-03-31", "total", True, 1),
+    ]  # fmt: skip
+    told = "select group_values, event_count, final, revision from api.meter_changes(%s, 'by k')"
+    assert rows(db, told, tenant) == [(["large"], 40, True, 2)]
+    # The day that is not over is not final.
+    now = one(db, "select now() - interval '1 second'")[0]
+    ingest(db, tenant, [Event(now, UUID(int=1), "sale", None, None, (("k", "large"),))])
+    one(db, "call tally.rebuild(%s)", tenant)
+    today = "select bool_or(final) from api.meter_summary_list(%s, 'by k', 'day', p_period_start => %s::text)"
+    assert one(db, today, tenant, now.date().isoformat()) == (False,)
+
+
 def test_what_is_no_number_is_counted_as_a_value_error(db, new_tenant):
     tenant = new_tenant()
     values = [1, 2.5, "3", None, [4], True, 1e20]
