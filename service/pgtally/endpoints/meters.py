@@ -239,6 +239,15 @@ class MeterChanges(msgspec.Struct):
     next: str | None
 
 
+def definition_of(meter: Meter) -> NewMeter:
+    """What would make this version again."""
+    return NewMeter(
+        types=meter.types, filters=msgspec.convert(meter.filters, list[Filter]), by=meter.by,
+        of=meter.of, unique=meter.unique, max_groups=meter.max_groups,
+        percentiles=meter.percentiles, name=meter.name,
+    )  # fmt: skip
+
+
 _new_meter = msgspec.json.Decoder(NewMeter)
 _patch = msgspec.json.Decoder(MeterPatch)
 
@@ -291,18 +300,13 @@ async def update_meter(request: Incoming, db: Db, name: FromPath[str]) -> Respon
     rows = await db.read(tenant, LIST, {"tenant": tenant, "name": name})
     if not rows:
         raise Problem(404, "there is no meter of this name")
-    now = Meter(*rows[0])
     patched = await read_struct(request, _patch)
-    known = MeterDefinition(
-        now.types, msgspec.convert(now.filters, list[Filter]), now.by, now.of, now.unique,
-        now.max_groups, now.percentiles,
-    )  # fmt: skip
     given = {
         name: value
         for name, value in msgspec.structs.asdict(patched).items()
         if value is not msgspec.UNSET
     }
-    changed = msgspec.structs.replace(known, **given)
+    changed = msgspec.structs.replace(definition_of(Meter(*rows[0])), **given)
     return respond(await _make(request, db, name, changed, True))
 
 
