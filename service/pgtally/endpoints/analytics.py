@@ -225,7 +225,7 @@ class Breakdown(msgspec.Struct, rename="camel", omit_defaults=True):
     exact: bool
     error_bound: int = 0
     # Percentiles of a meter are closer than this to the exact ones; absent: exact.
-    relative_error: Decimal = Decimal(0)
+    relative_error: Decimal | None = None
     # Events where `of` was there and no number.
     value_errors: int = 0
     resolved_from: datetime | None = None
@@ -347,7 +347,7 @@ async def break_down_events(request: Incoming, db: Db) -> Response[Breakdown]:
     _, _, total, count, _, errors, source, exact, bound, near, start, end = rows[-1]
     answer = Breakdown(
         by=arguments["by"], groups=groups, missing=missing, other=other, total=total, count=count,
-        source=source, exact=exact, error_bound=bound, relative_error=near, value_errors=errors,
+        source=source, exact=exact, error_bound=bound, relative_error=near or None, value_errors=errors,
         resolved_from=start, resolved_to=end,
     )  # fmt: skip
     return _resolved(respond_list(request, listed, BreakdownRow, answer), rows)
