@@ -195,7 +195,7 @@ live as (
   select
     v.tenant_id, v.name, v.known_from, s.period_start as day, s.part, s.group_key, s.event_count,
     s.value_count, s.value_sum, s.value_min, s.value_max, s.value_errors, s.uniques, s.final_at,
-    s.revision
+    s.revision, s.value_histogram
   from versions as v
   join tally.meter_summaries as s
     on s.tenant_id = v.tenant_id
@@ -208,7 +208,7 @@ live as (
     v.tenant_id, v.name, v.known_from, d.quarter_hour, k.part,
     case when k.part = 'g'::"char" then e.group_key else '{}' end, e.event_count, e.value_count,
     e.value_sum, e.value_min, e.value_max, e.value_errors, tally.hashes_hll(e.unique_hashes),
-    null::timestamptz, 1
+    null::timestamptz, 1, e.value_histogram
   from versions as v
   join tally.meter_deltas as d
     on d.tenant_id = v.tenant_id
@@ -237,7 +237,12 @@ periods as (
     sum(l.value_errors)::bigint as value_errors,
     coalesce(round(public.hll_cardinality(public.hll_union_agg(l.uniques))), 0)::bigint as unique_count,
     count(*) = count(l.final_at) as is_final,
-    (1 + sum(l.revision - 1))::integer as revision
+    (1 + sum(l.revision - 1))::integer as revision,
+    -- Not where a version of the meter without percentiles has counted days of the period.
+    case when coalesce(sum(l.value_count) filter (where l.value_histogram is null), 0) = 0 then
+      tally.histogram_percentiles(
+        string_agg(l.value_histogram, ''), '{0.5,0.9,0.99}', min(l.value_min), max(l.value_max))
+    end as percentiles
   from live as l
   join tally.tenants as t on t.tenant_id = l.tenant_id
   cross join (values ('day'), ('week'), ('month')) as p (period_type)
@@ -266,7 +271,10 @@ select
   p.value_errors,
   p.unique_count,
   p.is_final and p.period_end <= s.days_finalized_to as is_final,
-  p.revision
+  p.revision,
+  p.percentiles[1] as p50,
+  p.percentiles[2] as p90,
+  p.percentiles[3] as p99
 from periods as p
 join tally.tenant_state as s on s.tenant_id = p.tenant_id;
 comment on view tally.live_meters is
@@ -276,7 +284,7 @@ create view bi.meter_days with (security_invoker) as
 select
   l.tenant_id, l.meter, l.part, l.dimension_1, l.dimension_2, l.dimension_3, l.period_on, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.value_errors, l.unique_count, l.is_final,
-  l.revision
+  l.revision, l.p50, l.p90, l.p99
 from tally.live_meters as l
 where l.period_type = 'day';
 comment on view bi.meter_days is 'One row a meter, local day and group, and its missing, other and total, live. Shows the rows of the current tenant only.';
@@ -296,12 +304,15 @@ comment on column bi.meter_days.value_errors is 'Events that had something else 
 comment on column bi.meter_days.unique_count is 'Distinct actors, or what the meter counts: exact up to 1,280, standard error 0.8 % above. Not to be added up over periods or groups.';
 comment on column bi.meter_days.is_final is 'The period has ended, was checked against the raw events, and nothing has arrived since.';
 comment on column bi.meter_days.revision is 'Goes up each time that a final figure changes.';
+comment on column bi.meter_days.p50 is 'The median of the numbers, with an error of less than 1 %; NULL unless the meter has percentiles. Not to be added up or averaged.';
+comment on column bi.meter_days.p90 is 'The number that 90 % of them do not exceed, likewise.';
+comment on column bi.meter_days.p99 is 'The number that 99 % of them do not exceed, likewise.';
 
 create view bi.meter_weeks with (security_invoker) as
 select
   l.tenant_id, l.meter, l.part, l.dimension_1, l.dimension_2, l.dimension_3, l.period_on, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.value_errors, l.unique_count, l.is_final,
-  l.revision
+  l.revision, l.p50, l.p90, l.p99
 from tally.live_meters as l
 where l.period_type = 'week';
 comment on view bi.meter_weeks is 'One row a meter, week, from the tenant''s week start, and group; made of days.';
@@ -310,7 +321,7 @@ create view bi.meter_months with (security_invoker) as
 select
   l.tenant_id, l.meter, l.part, l.dimension_1, l.dimension_2, l.dimension_3, l.period_on, l.event_count,
   l.value_count, l.value_sum, l.value_min, l.value_max, l.value_errors, l.unique_count, l.is_final,
-  l.revision
+  l.revision, l.p50, l.p90, l.p99
 from tally.live_meters as l
 where l.period_type = 'month';
 comment on view bi.meter_months is 'One row a meter, local month and group; made of days.';

@@ -175,11 +175,14 @@ def test_a_meter_is_made_filled_changed_and_deleted(pgtally):
     newest, first = pgtally("meter", "list", *of, "--json")
     assert (newest["max_groups"], first["max_groups"]) == (7, 100)
     assert newest["filters"] == first["filters"]
+    for flag, wanted in (("--percentiles", True), ("--no-percentiles", False)):
+        pgtally("meter", "update", "paid", *of, flag)
+        assert pgtally("meter", "list", *of, "--json")[0]["percentiles"] is wanted
     assert newest["event_types"] == ["sale"]
     assert "no meter" in pgtally("meter", "update", "other", *of, code=1)
     would = pgtally("meter", "delete", "paid", *of, "--dry-run", "--json")
-    assert would["versions"] == 2
-    assert len(pgtally("meter", "list", *of, "--json")) == 2
+    assert would["versions"] == 4
+    assert len(pgtally("meter", "list", *of, "--json")) == 4
     pgtally("meter", "delete", "paid", *of)
     assert pgtally("meter", "list", *of, "--json") == []
 

@@ -171,3 +171,40 @@ def test_another_file_is_refused_before_anything_is_made(pgtally, tmp_path):
     name = f"nothing {uuid4()}"
     assert "is no file of" in pgtally("tenant", "import", file, "--name", name, code=1)
     assert name not in pgtally("tenant", "list", "--json")
+
+
+def test_a_copy_has_the_meters_and_fills_them(pgtally, db, tenant, tmp_path):
+    original, name = tenant
+    of = ("--tenant", name)
+    filters = ("--filter", "n>5", "--filter", "k=a", "--filter", "k=b", "--type", "type 3")
+    pgtally("meter", "create", "all", *of, "--by", "type", "--by", "actorId", "--max-groups", "7")
+    pgtally("meter", "create", "some", *of, *filters, "--of", "data.n", "--unique", "sessionId")
+    pgtally("meter", "create", "gone", *of)
+    pgtally("meter", "delete", "gone", *of)
+    # The newest version counts.
+    pgtally("meter", "update", "all", *of, "--percentiles")
+    pgtally("meter", "fill")
+    file = tmp_path / "tenant.ndjson.gz"
+    pgtally("tenant", "export", name, file)
+    copy = name_of("copy")
+    made = pgtally("tenant", "import", file, "--name", copy, "--json")
+    # Run again, it finds them made.
+    pgtally("tenant", "import", file, "--name", copy)
+
+    def definitions(tenant):
+        left_out = {"version", "state", "created_at", "filled_from", "filled_at"}
+        return [
+            {key: value for key, value in row.items() if key not in left_out}
+            for row in pgtally("meter", "list", "--tenant", tenant, "--json")
+            if row["state"] != "retired"
+        ]
+
+    assert definitions(made["tenant_id"]) == definitions(original)
+    assert [row["name"] for row in definitions(original)] == ["all", "some"]
+    pgtally("meter", "fill")
+    told = """
+      select part, group_values, period_on, event_count, value_sum, p50, unique_count
+      from api.meter_summary_list(%s, 'all', 'day', '2024-02-01', '2024-04-01')
+      """
+    found = db.execute(told, (made["tenant_id"],)).fetchall()
+    assert found == db.execute(told, (original,)).fetchall() != []

@@ -2,9 +2,10 @@
 keeps, a breakdown equals the one from the events themselves, and adds up."""
 
 import json
+import math
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
 import psycopg
@@ -19,8 +20,14 @@ ORIGIN = datetime(2024, 3, 30, 20, tzinfo=UTC)
 ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
 BYS = [[], ["data.k"], ["type"], ["data.k", "type"], ["actorId", "data.k"]]
 METERS = {
-    "by k": {"by": ["data.k"]},
-    "sales by k": {"types": ["sale"], "by": ["data.k"], "of": "data.n", "unique": "data.n"},
+    "by k": {"by": ["data.k"], "percentiles": True},
+    "sales by k": {
+        "types": ["sale"],
+        "by": ["data.k"],
+        "of": "data.n",
+        "unique": "data.n",
+        "percentiles": True,
+    },
     "by k and type": {"by": ["data.k", "type"], "of": "data.n"},
     "big": {"filters": [{"key": "n", "op": ">", "value": "3"}], "of": "data.n"},
 }
@@ -53,7 +60,10 @@ steps = st.one_of(
 )  # fmt: skip
 questions = st.tuples(
     st.sampled_from(sorted(METERS)), st.none() | offsets, st.none() | offsets,
-    st.sampled_from(["count", "sum", "avg", "min", "max", "uniqueActors", "unique"]), st.integers(1, 3),
+    st.sampled_from(
+        ["count", "sum", "avg", "min", "max", "uniqueActors", "unique", "p50", "p50", "p90", "p99"]
+    ),
+    st.integers(1, 3),
     st.booleans(),
 )  # fmt: skip
 
@@ -81,7 +91,36 @@ def number(event, of):
     return Decimal(str(found)) if type(found) in (int, float) else None
 
 
-def measured(measure, found, of, unique):
+STEP = math.log(1.0099) - math.log(0.9901)
+
+
+def bucket(n):
+    """Where a histogram counts a number."""
+    if abs(n) < Decimal("1e-15"):
+        return 0
+    place = 2000 + math.ceil(math.log(abs(float(n))) / STEP)
+    return place if n > 0 else -place
+
+
+def percentile(measure, numbers, from_histogram):
+    """The smallest number that this share does not exceed; from a histogram the middle of its
+    bucket, to five digits, within the smallest and the largest number."""
+    if not numbers:
+        return None
+    rank = max(0, math.ceil(int(measure[1:]) / 100 * len(numbers)) - 1)
+    if not from_histogram:
+        return sorted(numbers)[rank]
+    found = sorted(bucket(n) for n in numbers)[rank]
+    middle = 0.0
+    if found:
+        middle = math.exp((abs(found) - 2000) * STEP) * 0.9901
+        digits = Decimal(1).scaleb(math.floor(math.log10(middle)) - 4)
+        middle = Decimal(f"{middle:.15g}").quantize(digits, ROUND_HALF_UP)
+        middle = middle if found > 0 else -middle
+    return min(max(Decimal(middle), min(numbers)), max(numbers))
+
+
+def measured(measure, found, of, unique, from_histogram):
     numbers = [n for n in (number(e, of) for e in found) if n is not None]
     match measure:
         case "count":
@@ -99,6 +138,8 @@ def measured(measure, found, of, unique):
             return min(numbers, default=None)
         case "max":
             return max(numbers, default=None)
+        case "p50" | "p90" | "p99":
+            return percentile(measure, numbers, from_histogram)
 
 
 def meant(event, meter):
@@ -144,10 +185,11 @@ def ask(db, tenant, stored, question):
         groups[None if None in key else key].append(event)
     missing = groups.pop(None, [])
 
-    def figure(chosen):
-        return measured(measure, chosen, of, unique)
-
     got = break_down(db, tenant, meter, low, high, measure, limit, by)
+
+    def figure(chosen):
+        return measured(measure, chosen, of, unique, got[-1][5].startswith("meter"))
+
     assert all(row[6] and row[7] == 0 for row in got), got
     parts = {row[0]: row for row in got if row[0] != "group"}
     told = [(tuple(row[1]), row[2], row[3]) for row in got if row[0] == "group"]
@@ -183,9 +225,10 @@ def create(db, tenant, name, max_groups, replace=False):
     meter = METERS[name]
     return one(
         db,
-        "select version from api.meter_create(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)",
+        "select version from api.meter_create(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s)",
         tenant, name, meter.get("types", []), json.dumps(meter.get("filters", [])), meter.get("by", []),
         meter.get("of", "value"), meter.get("unique", "actorId"), max_groups, replace,
+        meter.get("percentiles", False),
     )[0]  # fmt: skip
 
 
@@ -344,6 +387,9 @@ def test_a_bad_breakdown_names_the_argument(db, new_tenant, call, argument):
     assert (error.value.sqlstate, error.value.diag.column_name) == ("TY400", argument)
 
 
+COUNT = ("by k", None, None, "count", 3, True)
+
+
 def heavy(db, tenant, stored, days=6):
     """A day of one large group, one middling and many small ones, `days` times."""
     drawn = []
@@ -459,6 +505,36 @@ def test_a_late_event_of_a_final_day_gives_a_new_revision_that_is_told_and_final
     assert rows(db, told, tenant) == [(["large"], 41, True, 2)]
 
 
+def test_a_day_of_which_only_a_meter_was_wrong_is_final_again_when_it_is_rebuilt(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 5)
+    heavy(db, tenant, stored, 2)
+    one(db, "call tally.fill()")
+    one(db, "call tally.finalize('day')")
+    damage = "update tally.meter_summaries set event_count = 7 where period_type = 'd' and group_key = '{large}' and period_start = '2024-03-31'"
+    db.execute(damage)
+    one(db, "call tally.rebuild(%s)", tenant)
+    days = """
+      select distinct period_on::text, part, final, revision
+      from api.meter_summary_list(%s, 'by k', 'day', '2024-03-30', '2024-04-01')
+      where group_values is null or group_values = '{large}' order by 1, 2
+      """
+    assert rows(db, days, tenant) == [
+        ("2024-03-30", "group", True, 1), ("2024-03-30", "other", True, 1),
+        ("2024-03-30", "total", True, 1), ("2024-03-31", "group", True, 2),
+        ("2024-03-31", "other", True, 1), ("2024-03-31", "total", True, 1),
+    ]  # fmt: skip
+    told = "select group_values, event_count, final, revision from api.meter_changes(%s, 'by k')"
+    assert rows(db, told, tenant) == [(["large"], 40, True, 2)]
+    # The day that is not over is not final.
+    now = one(db, "select now() - interval '1 second'")[0]
+    ingest(db, tenant, [Event(now, UUID(int=1), "sale", None, None, (("k", "large"),))])
+    one(db, "call tally.rebuild(%s)", tenant)
+    today = "select bool_or(final) from api.meter_summary_list(%s, 'by k', 'day', p_period_start => %s::text)"
+    assert one(db, today, tenant, now.date().isoformat()) == (False,)
+
+
 def test_what_is_no_number_is_counted_as_a_value_error(db, new_tenant):
     tenant = new_tenant()
     values = [1, 2.5, "3", None, [4], True, 1e20]
@@ -514,15 +590,42 @@ def test_a_timeline_by_properties_adds_up_in_each_interval_from_a_meter_as_from_
     assert {interval: asked(interval) for interval in before} == before
 
 
+# Folding, in steps
+
+
+def test_fold_takes_a_bounded_number_of_groups_a_step_and_goes_on_until_none_is_left(
+    db, new_tenant
+):
+    tenant = new_tenant()
+    stored: dict = {}
+    one(
+        db,
+        """
+        select count(*)
+        from generate_series(1, 50) as n
+        cross join lateral api.meter_create(%s, 'by k ' || n, p_by => '{data.k}', p_max_groups => 2)
+        """,
+        tenant,
+    )
+    one(db, "call tally.fill()")
+    # 50,000 groups a batch; together more than a step of 100,000 takes.
+    for batch in range(3):
+        found = [(n, batch * 1000 + n, "sale", None, None, (("k", f"k {n}"),)) for n in range(1000)]
+        store(db, tenant, stored, found)
+    waiting = "select coalesce(sum(cardinality(entries)), 0) from tally.meter_deltas"
+    assert one(db, waiting) == (150_000,)
+    step = "select healed, more from tally.job_step('fold', %s, 0)"
+    left = [(*one(db, step, tenant), *one(db, waiting)) for _ in range(2)]
+    assert left == [(0, True, 50_000), (0, False, 0)]
+    assert ask(db, tenant, stored, COUNT).startswith("meter by k")
+
+
 # Filling, in steps
 
 
 def fill_day(db, tenant):
     """One step of filling that ends with the first day."""
     return one(db, "select tally.fill_meters(%s, '0')", tenant)[0]
-
-
-COUNT = ("by k", None, None, "count", 3, True)
 
 
 def test_a_month_is_answered_in_full_once_its_first_day_is_filled(db, new_tenant):
@@ -576,6 +679,22 @@ def test_a_day_whose_events_a_change_of_calendar_moved_away_is_empty(db, new_ten
     assert (
         ask(db, tenant, stored, ("by k", -72 * hours, 72 * hours, "count", 3, True)) == "meter by k"
     )
+
+
+def test_an_event_that_is_erased_between_a_change_of_calendar_and_the_filling_is_in_no_quarter_hour(
+    db, new_tenant
+):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 1)
+    store(db, tenant, stored, [(0, 1, "view", None, "ann", ())])
+    one(db, "call tally.fill()")
+    one(db, "select tally.tenant_set_calendar(%s, 'America/New_York')", tenant)
+    one(db, "select done from api.actor_erase(%s, 'ann')", tenant)
+    stored.clear()
+    one(db, "call tally.fill()")
+    store(db, tenant, stored, [(1, 2, "view", None, None, ())])
+    assert verify(db, tenant) == []
 
 
 def test_days_that_were_filled_before_retention_passed_them_stay(db, new_tenant):
@@ -643,3 +762,171 @@ def test_the_days_that_a_new_meter_fills_are_no_changes(db, new_tenant):
     assert rows(db, "select * from api.meter_changes(%s, 'by k')", tenant) == []
     days = "select distinct final, revision from api.meter_summary_list(%s, 'by k', 'day', '2024-03-30', '2024-04-02')"
     assert rows(db, days, tenant) == [(True, 1)]
+
+
+# Percentiles
+
+PERCENTILES = ["p50", "p90", "p99"]
+
+
+def priced(days=3, of_each=70):
+    """Numbers of many sizes, some negative, a 0, in two groups; a day of each, and one of none."""
+    return [
+        (
+            day * 86_400_000_000 + n * 1_000_000, n, "sale",
+            Decimal(round(math.exp(n * 37 % of_each / 9 - 2) * (-1 if n % 11 == 0 else 1), 2)) * (n > 1),
+            None, (("k", f"k {n % 2}"),),
+        )
+        for day in range(days)
+        for n in range(1, of_each)
+    ] + [(days * 86_400_000_000, 999, "sale", None, None, (("k", "k 1"),))]  # fmt: skip
+
+
+def test_percentiles_of_a_meter_are_closer_to_the_exact_ones_than_the_error_that_they_tell(
+    db, new_tenant
+):
+    tenant = new_tenant()
+    stored: dict = {}
+    store(db, tenant, stored, priced())
+
+    def told():
+        return {
+            measure: rows(
+                db,
+                "select part, group_values, total, source, relative_error"
+                " from api.event_breakdown(%s, '{data.k}', p_measure => %s)",
+                tenant, measure,
+            )
+            for measure in PERCENTILES
+        }  # fmt: skip
+
+    exact = told()
+    create(db, tenant, "by k", 5)
+    # Not filled: nothing changes.
+    assert told() == exact
+    one(db, "call tally.fill()")
+    for measure, found in told().items():
+        for (*part, total, source, error), (*same_part, figure, events, none) in zip(
+            found, exact[measure], strict=True
+        ):
+            assert (part, source, events) == (same_part, "meter by k", "events")
+            assert (error, none) == (Decimal("0.01"), 0)
+            if figure is None:
+                assert total is None
+            else:
+                assert abs(total - figure) <= abs(figure) * error
+    counted = "select relative_error from api.event_breakdown(%s, '{data.k}') limit 1"
+    assert one(db, counted, tenant) == (0,)
+    series = """
+      select bucket_start, total, relative_error
+      from api.event_breakdown_timeline(%s, '{}', %s, p_measure => 'p90', p_from => '2024-03-30')
+      where part = 'group'
+      """
+    for interval in ("hour", "day"):
+        for start, total, error in rows(db, series, tenant, interval):
+            ends = start + timedelta(**{f"{interval}s": 1})
+            found = [
+                e.value for e in stored.values() if start <= e.at < ends and e.value is not None
+            ]
+            assert (total, error) == (percentile("p90", found, True), Decimal("0.01"))
+
+
+@pytest.mark.parametrize("unit", ["day", "week", "month"])
+def test_days_weeks_and_months_of_a_meter_have_percentiles_by_group_as_bi_tools_see(
+    db, new_tenant, unit
+):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 5)
+    store(db, tenant, stored, priced())
+    one(db, "call tally.fill()")
+    listed = """
+      select period_on, part, group_values, p50, p90, p99
+      from api.meter_summary_list(%s, 'by k', %s, '2024-03-01', '2024-05-01')
+      """
+    viewed = f"""
+      select period_on, part, case when part = 'group' then array[dimension_1] end, p50, p90, p99
+      from bi.meter_{unit}s where tenant_id = %s
+      """
+    for step in (lambda: fold(db), lambda: one(db, "call tally.finalize('day')")):
+        store(db, tenant, stored, [(77, 5000, "sale", Decimal("3.5"), None, (("k", "k 0"),))])
+        for _ in range(2):
+            found = rows(db, listed, tenant, unit)
+            assert sorted(found, key=str) == sorted(rows(db, viewed, tenant), key=str)
+            for on, part, values, *figures in found:
+                numbers = [
+                    e.value
+                    for e in stored.values()
+                    if first_date(local_day(e.at, "UTC"), unit, 1) == on and e.value is not None
+                    and (part == "total" or values == [dimension(e, "data.k")])
+                ]  # fmt: skip
+                if part in ("total", "group"):
+                    assert figures == [percentile(m, numbers, True) for m in PERCENTILES]
+            assert {part for _, part, *_ in found} == {"total", "group"}
+            step()
+
+
+def test_a_period_of_which_a_day_was_counted_without_percentiles_has_none(db, new_tenant):
+    tenant = new_tenant()
+    create(db, tenant, "by k", 5)
+    store(db, tenant, {}, priced())
+    one(db, "call tally.fill()")
+    # As of a day that stays with the version that had none.
+    db.execute(
+        "update tally.meter_summaries set value_histogram = null"
+        " where period_type = 'd' and period_start = '2024-03-30'"
+    )
+    listed = "select period_on, p50 is null from api.meter_summary_list(%s, 'by k', %s, '2024-03-01', '2024-05-01') where part = 'total'"
+    viewed = "select period_on, p50 is null from bi.meter_{}s where part = 'total' and tenant_id = %s order by 1"
+    wanted = {"day": [True, False, False, True], "month": [True, False]}
+    for unit, empty in wanted.items():
+        found = rows(db, listed, tenant, unit)
+        assert [none for _, none in found] == empty
+        assert rows(db, viewed.format(unit), tenant) == found
+
+
+def test_a_damaged_histogram_is_found_and_healed(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    create(db, tenant, "by k", 5)
+    store(db, tenant, stored, priced())
+    one(db, "call tally.fill()")
+    for period, part in (("q", "t"), ("d", "t"), ("d", "g")):
+        db.execute(
+            """
+            update tally.meter_summaries
+            set value_histogram = tally.histogram_compact(value_histogram || tally.histogram_entry(7))
+            where period_type = %s and part = %s
+            """,
+            (period, part),
+        )
+        assert verify(db, tenant) != []
+        one(db, "call tally.rebuild(%s)", tenant)
+        assert verify(db, tenant) == []
+    assert ask(db, tenant, stored, ("by k", None, None, "p90", 1, True)) == "meter by k"
+
+
+def test_histograms_of_the_same_numbers_are_equal_whatever_they_were_made_of(db):
+    numbers = [
+        Decimal(n)
+        for n in (0, 1, -1, "0.01", "-0.01", "1e-15", "9e-16", "-1e-300", "1e29", "-1e29", 5, 5)
+    ]
+    add = """
+      with parts as (
+        select tally.histogram_compact(string_agg(tally.histogram_entry(n), '' order by random())) as part
+        from unnest(%s::numeric[]) with ordinality as n (n, i) group by i %% %s
+      )
+      select tally.histogram_compact(string_agg(part, '' order by random())) from parts
+      """
+    whole = one(db, add, numbers, 1)
+    assert {one(db, add, numbers, parts) for parts in (1, 2, 3, 5, 12)} == {whole}
+    read = "select tally.histogram_percentiles(%s, %s, -1e29, 1e29)"
+    fractions = [n / 12 for n in range(1, 13)]
+    got = one(db, read, whole[0], fractions)[0]
+    # What is closer to 0 than 1e-15 is 0.
+    for figure, number in zip(got, sorted(numbers), strict=True):
+        assert abs(figure - number) <= max(abs(number) / 100, Decimal("1e-15"))
+    assert one(db, "select tally.histogram_entry(null), tally.histogram_compact(null)") == (
+        None,
+        None,
+    )

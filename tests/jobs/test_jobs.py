@@ -62,6 +62,31 @@ def test_fold_goes_on_with_a_busy_tenant_and_leaves_the_others_to_the_next_minut
     assert one(db, last) == ("done", 1, 2001)
 
 
+def test_a_tenant_who_brings_more_than_can_be_folded_does_not_keep_the_others_waiting(
+    db, new_tenant
+):
+    endless, other = new_tenant(), new_tenant()
+    for tenant in (endless, other):
+        ingest(db, tenant, [Event(NOW, UUID(int=1), "a")])
+    db.execute(
+        f"""
+        create or replace function tally.fold_tenant(p_tenant uuid, p_limit integer default 20000)
+        returns integer language plpgsql volatile strict as $$
+        begin
+          if p_tenant = '{endless}' then
+            perform pg_sleep(1.7);
+            return p_limit;
+          end if;
+          delete from tally.summary_deltas where tenant_id = p_tenant;
+          return 1;
+        end
+        $$
+        """.encode()
+    )
+    # Three steps of 1.7 s are more than 5 s.
+    assert one(db, "call tally.fold()") == (3 * 20_000 + 1, 2, 0)
+
+
 def test_fold_ends_at_once_where_nothing_waits(db):
     assert one(db, "call tally.fold('1 hour')") == (0, 0, 0)
 

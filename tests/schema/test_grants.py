@@ -65,10 +65,10 @@ FUNCTIONS = {
         tenant_delete tenant_deletion_find tenant_list tenant_update tenant_volume_list
     """,
     ("tally", "tally_owner", "tally_bi tally_tenant"): """
-        check_query current_tenant day_start event_totals first_date hashes_hll local_date local_time
-        measure measures meter_versions next_date period_ceiling period_end period_start range_parts
-        range_total edge_totals period_rows range_rows tenant_read actor_totals range_rows_of
-        summary_rows summary_rows_of waiting_deltas waiting_rows
+        check_query current_tenant day_start event_totals first_date hashes_hll histogram_percentiles
+        local_date local_time measure measures meter_versions next_date period_ceiling period_end
+        period_start range_parts range_total edge_totals period_rows range_rows tenant_read
+        actor_totals range_rows_of summary_rows summary_rows_of waiting_deltas waiting_rows
     """,
     ("bi", "tally_owner", "tally_bi"): "unique_actors",
     ("tally", "tally_owner", "tally_bi"): "version",
@@ -76,11 +76,12 @@ FUNCTIONS = {
         actor_hash check_dimension check_events check_limit check_meter_range
         check_partition_version check_read_committed check_time_zone count_conflicts data_error
         earliest_time event_columns event_errors dimension event_stored filter_path finalized_to
-        group_key group_measure group_text group_totals group_values ingest_lock is_no_number
+        group_key group_measure group_text group_totals group_values histogram_compact
+        histogram_entry ingest_lock is_no_number
         is_plain is_uuid json_literal keep_time
         meter_days_in_doubt meter_find meter_ingest meter_parts meter_totals number_of picked_totals
         property_events property_measures property_path question question_range question_source
-        ranked_totals raw_groups short_text knows_time_zone replay_errors text_error value_error
+        ranked_totals raw_groups relative_error short_text knows_time_zone replay_errors text_error value_error
         parse_date parse_instant partition_version partition_version_seen
         period_type_name query_zone raise_invalid range_date range_end range_previous raw_totals reject_events
         event_total range_complement summary_extent summary_range tenant_set_current tenant_write time_error timeline

@@ -4,6 +4,7 @@ import gzip
 import os
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -13,7 +14,10 @@ from psycopg.types.json import Jsonb
 from pgtally.cli import transfer
 from pgtally.cli.console import Row, call, connect, dsn_option, json_option, show_one, tenant_id
 from pgtally.cli.events import Source, run_import
+from pgtally.cli.meters import CREATE as CREATE_METER
+from pgtally.cli.meters import LIST as LIST_METERS
 from pgtally.cli.tenants import CREATE, UPDATE
+from pgtally.endpoints.meters import NewMeter
 from pgtally.endpoints.tenants import Tenant
 
 FIND = """
@@ -36,10 +40,10 @@ NOTE = """
 @click.argument("tenant")
 @click.argument("file", type=click.Path(dir_okay=False))
 def export_command(dsn: str, as_json: bool, tenant: str, file: str) -> None:
-    """Write a tenant with its settings and all its raw events to a gzip FILE, of one snapshot.
+    """Write a tenant with its settings, meters and raw events to a gzip FILE, of one snapshot.
 
     `pgtally tenant import` takes it, here or elsewhere. API keys and BI logins are not in it, nor
-    summaries of days whose raw events retention has removed.
+    figures of days whose raw events retention has removed.
     """
     # Whole or not there: what is cut off keeps another name.
     part = Path(file + ".part")
@@ -65,22 +69,25 @@ def export_command(dsn: str, as_json: bool, tenant: str, file: str) -> None:
 def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
     """Make a tenant from a FILE that `pgtally tenant export` wrote, and its first key.
 
-    It has the zone, week start, retention and limits of the original. Run it again after an
-    interruption: it goes on with the tenant that it made, and stores nothing twice.
+    It has the zone, week start, retention, limits and meters of the original, which a job fills
+    (or `meter fill`). Run it again after an interruption: it goes on with the tenant that it made,
+    and stores nothing twice.
     """
     source = Source(file)
     try:
-        copy, lines = transfer.read_copy(transfer.open_input(source.raw))
+        found, lines = transfer.read_copy(transfer.open_input(source.raw))
     except (msgspec.DecodeError, OSError, EOFError, UnicodeDecodeError) as error:
         raise click.ClickException(
             f"This is no file of `pgtally tenant export`: {error}\n"
             "Events alone are for `pgtally import`."
         ) from error
+    copy = found.settings
     with connect(dsn) as connection:
         made = _find_or_create(connection, copy, name or copy.name)
         tenant = made["tenant_id"]
     result = run_import(dsn, tenant, source, lines, again="run it again, it goes on")
     with connect(dsn) as connection:
+        _create_meters(connection, tenant, found.meters)
         # Now: with its retention, a tenant refuses older events.
         call(
             connection, UPDATE, tenant=tenant, name="",
@@ -110,3 +117,15 @@ def _find_or_create(connection: psycopg.Connection[Row], copy: Tenant, name: str
             subject=str(made["tenant_id"]), details=Jsonb({"source": str(copy.id)}),
         )  # fmt: skip
     return {key: made[key] for key in ("tenant_id", "name", "api_key")}
+
+
+def _create_meters(
+    connection: psycopg.Connection[Row], tenant: UUID, meters: list[NewMeter]
+) -> None:
+    """Those that an earlier run has not made. After the events, which come faster without them."""
+    there = {row["name"] for row in call(connection, LIST_METERS, tenant=tenant, name="")}
+    for meter in meters:
+        if meter.name not in there:
+            definition = msgspec.structs.asdict(meter)
+            definition["filters"] = Jsonb(msgspec.to_builtins(meter.filters))
+            call(connection, CREATE_METER, tenant=tenant, replace=False, **definition)

@@ -24,6 +24,8 @@ import psycopg
 from pgtally.cli.load import full_weeks, make_partitions
 from pgtally.doors import segment
 from pgtally.endpoints import tenants
+from pgtally.endpoints.meters import LIST as LIST_METERS
+from pgtally.endpoints.meters import Meter, NewMeter, definition_of
 from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent, events_of
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
@@ -52,6 +54,8 @@ class TenantCopy(msgspec.Struct, rename="camel"):
     # The version of the format.
     pgtally_tenant: Literal[1]
     settings: tenants.Tenant
+    # What they count, not what they have counted: that follows from the events.
+    meters: list[NewMeter] = []
 
 
 class NoColumn(Exception):
@@ -157,11 +161,11 @@ def read_lines(
             yield number, stripped
 
 
-def read_copy(file: BinaryIO) -> tuple[tenants.Tenant, Iterator[tuple[int, bytes]]]:
-    """The settings of the tenant that a file holds, and the lines of its events. Raises
+def read_copy(file: BinaryIO) -> tuple[TenantCopy, Iterator[tuple[int, bytes]]]:
+    """The settings and meters of the tenant that a file holds, and the lines of its events. Raises
     msgspec.DecodeError for another file."""
-    settings = _copy.decode(file.readline()).settings
-    return settings, ((number + 1, line) for number, line in read_lines(file, "ndjson", None))
+    copy = _copy.decode(file.readline())
+    return copy, ((number + 1, line) for number, line in read_lines(file, "ndjson", None))
 
 
 def _decode(
@@ -280,14 +284,18 @@ def export_events(
 def export_tenant(
     connection: psycopg.Connection[Any], tenant: UUID, write: Callable[[bytes], object]
 ) -> tuple[tenants.Tenant, int]:
-    """Writes a tenant's settings and all its raw events, of one snapshot; returns the settings and
-    how many events."""
+    """Writes a tenant's settings, its meters and all its raw events, of one snapshot; returns the
+    settings and how many events."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         parameters = {"after": "", "limit": 1, "tenant": tenant}
         (row,) = connection.execute(tenants.LIST, parameters, binary=True).fetchall()
         settings = tenants.Tenant(*row)
-        write(ndjson_lines([TenantCopy(1, settings)]))
+        listed = connection.execute(LIST_METERS, {"tenant": tenant, "name": ""}).fetchall()
+        # The newest version of each; it comes first.
+        newest = {row[0]: Meter(*row) for row in reversed(listed)}
+        defined = [definition_of(meter) for _, meter in sorted(newest.items())]
+        write(ndjson_lines([TenantCopy(1, settings, defined)]))
         everything = ("-infinity", "infinity", "")
         return settings, _export(connection, tenant, *everything, write, "ndjson")
 

@@ -64,7 +64,7 @@ TIMELINE = f"""
 BREAKDOWN = f"""
   select
     part, group_values, total, event_count, group_count, value_errors, source, is_exact,
-    error_bound, resolved_from, resolved_to
+    error_bound, relative_error, resolved_from, resolved_to
   from api.event_breakdown(
     p_tenant => %(tenant)s::uuid,
     p_by => %(by)s::text[],
@@ -224,6 +224,8 @@ class Breakdown(msgspec.Struct, rename="camel", omit_defaults=True):
     # If not, raw events that would be needed are gone, and each group may have this many more.
     exact: bool
     error_bound: int = 0
+    # Percentiles of a meter are closer than this to the exact ones; absent: exact.
+    relative_error: Decimal | None = None
     # Events where `of` was there and no number.
     value_errors: int = 0
     resolved_from: datetime | None = None
@@ -357,10 +359,10 @@ async def break_down_events(request: Incoming, db: Db) -> Response[Breakdown]:
     listed = [BreakdownRow(*row[:4]) for row in rows]
     groups = [Group(row[1], *row[2:4]) for row in rows if row[0] == "group"]
     missing, other = (Rest(*row[2:5]) for row in rows[-3:-1])
-    _, _, total, count, _, errors, source, exact, bound, start, end = rows[-1]
+    _, _, total, count, _, errors, source, exact, bound, near, start, end = rows[-1]
     answer = Breakdown(
         by=arguments["by"], groups=groups, missing=missing, other=other, total=total, count=count,
-        source=source, exact=exact, error_bound=bound, value_errors=errors, resolved_from=start,
-        resolved_to=end,
+        source=source, exact=exact, error_bound=bound, relative_error=near or None, value_errors=errors,
+        resolved_from=start, resolved_to=end,
     )  # fmt: skip
     return _resolved(respond_list(request, listed, BreakdownRow, answer), rows)

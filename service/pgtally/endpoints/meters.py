@@ -30,12 +30,13 @@ CREATE = """
     p_of => %(of)s::text,
     p_unique => %(unique)s::text,
     p_max_groups => %(max_groups)s::integer,
-    p_replace => %(replace)s::boolean)
+    p_replace => %(replace)s::boolean,
+    p_percentiles => %(percentiles)s::boolean)
 """
 LIST = """
   select
     name, version, event_types, filters, dimensions, value_of, unique_of, max_groups, state,
-    created_at, filled_from, filled_at
+    created_at, filled_from, filled_at, percentiles
   from api.meter_list(p_tenant => %(tenant)s::uuid, p_name => %(name)s::text)
 """
 DELETE = """
@@ -46,7 +47,8 @@ DELETE = """
 SUMMARIES = f"""
   select
     part, group_values, period_on, period_start, period_end, event_count, value_count, value_sum,
-    value_min, value_max, value_errors, unique_count, final, as_of, revision, error_bound
+    value_min, value_max, value_errors, unique_count, final, as_of, revision, error_bound, p50,
+    p90, p99
   from api.meter_summary_list(
     p_tenant => %(tenant)s::uuid,
     p_meter => %(meter)s::text,
@@ -100,6 +102,9 @@ class MeterDefinition(msgspec.Struct, forbid_unknown_fields=True, rename="camel"
     max_groups: Annotated[
         int, Meta(ge=1, le=1000, description="How many groups a day keeps; the rest is other.")
     ] = 100
+    percentiles: Annotated[
+        bool, Meta(description="Also histograms, for p50, p90 and p99 with an error below 1 %.")
+    ] = False
 
 
 class NewMeter(MeterDefinition, forbid_unknown_fields=True, rename="camel"):
@@ -117,6 +122,7 @@ class MeterPatch(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     of: Name | msgspec.UnsetType = msgspec.UNSET
     unique: Name | msgspec.UnsetType = msgspec.UNSET
     max_groups: Annotated[int, Meta(ge=1, le=1000)] | msgspec.UnsetType = msgspec.UNSET
+    percentiles: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Meter(msgspec.Struct, rename="camel"):
@@ -140,6 +146,7 @@ class Meter(msgspec.Struct, rename="camel"):
     created_at: datetime
     filled_from: datetime | None
     filled_at: datetime | None
+    percentiles: bool
 
 
 class MeterDeletionQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -193,6 +200,12 @@ class MeterSummary(msgspec.Struct, rename="camel"):
     error_bound: Annotated[
         int, Meta(description="A group may have this many more, on days that did not keep it.")
     ]
+    p50: Annotated[
+        Decimal | None,
+        Meta(description="The median, within 1 %; null unless the meter has percentiles."),
+    ]
+    p90: Decimal | None
+    p99: Decimal | None
 
 
 class MeterChangesQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -224,6 +237,15 @@ class MeterChanges(msgspec.Struct):
 
     changes: list[MeterChange]
     next: str | None
+
+
+def definition_of(meter: Meter) -> NewMeter:
+    """What would make this version again."""
+    return NewMeter(
+        types=meter.types, filters=msgspec.convert(meter.filters, list[Filter]), by=meter.by,
+        of=meter.of, unique=meter.unique, max_groups=meter.max_groups,
+        percentiles=meter.percentiles, name=meter.name,
+    )  # fmt: skip
 
 
 _new_meter = msgspec.json.Decoder(NewMeter)
@@ -280,18 +302,13 @@ async def update_meter(request: Incoming, db: Db, name: FromPath[str]) -> Respon
     rows = await db.read(tenant, LIST, {"tenant": tenant, "name": name})
     if not rows:
         raise Problem(404, "there is no meter of this name")
-    now = Meter(*rows[0])
     patched = await read_struct(request, _patch)
-    known = MeterDefinition(
-        now.types, msgspec.convert(now.filters, list[Filter]), now.by, now.of, now.unique,
-        now.max_groups,
-    )  # fmt: skip
     given = {
         name: value
         for name, value in msgspec.structs.asdict(patched).items()
         if value is not msgspec.UNSET
     }
-    changed = msgspec.structs.replace(known, **given)
+    changed = msgspec.structs.replace(definition_of(Meter(*rows[0])), **given)
     return respond(await _make(request, db, name, changed, True))
 
 

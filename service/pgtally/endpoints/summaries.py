@@ -5,17 +5,22 @@ import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 from litestar import Response, get
 from msgspec import Meta
+from psycopg.types.json import Jsonb
 
 from pgtally.database import NAMED
+from pgtally.endpoints import analytics, meters
 from pgtally.formats import encode
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming
 from pgtally.http.query_string import read_query
 from pgtally.http.replies import respond, respond_list
+from pgtally.problems import FieldError, Problem
 from pgtally.vocabulary import Measure, PeriodType
 
 SUMMARIES = f"""
@@ -47,7 +52,7 @@ class SummaryQuery(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
     period_type: PeriodType = "day"
     event_type: Annotated[
-        str, Meta(max_length=200, description="An event type; all if absent.")
+        str, Meta(max_length=200, description="An event type, not a meter; all if absent.")
     ] = msgspec.field(default="", name="metric")
     period_start: Annotated[
         str, Meta(description="A date or an RFC 3339 time within the period.")
@@ -110,11 +115,27 @@ class Summary(msgspec.Struct, rename="camel"):
     revision: int
 
 
+async def _check_metric(db: Db, tenant: UUID, name: str) -> None:
+    """404 for the name of a meter that no event type has: 0 would be wrong for it."""
+    everything = {
+        "tenant": tenant, "from": "-infinity", "to": "infinity", "types": [name], "actor": "",
+        "measure": "count", "filters": Jsonb([]), "time_zone": "", "compare": False,
+    }  # fmt: skip
+    if (
+        await db.read(tenant, meters.LIST, {"tenant": tenant, "name": name})
+        and not (await db.read(tenant, analytics.COUNT, everything))[0][0]
+    ):
+        hint = f"is a meter: ask GET /meters/{quote(name, safe='')}/summaries"
+        raise Problem(
+            404, "there is no event type of this name", [FieldError(hint, parameter="metric")]
+        )
+
+
 @get(
     "/summaries",
     operation=Operation(
             scope="read", rate_class="summaries", query=SummaryQuery, list=True, revalidated=True,
-            direct=True, also={304: "Nothing has changed."},
+            direct=True, also={304: "Nothing has changed."}, errors=(404,),
         ),
     summary="Pre-calculated days, weeks and months",
 )  # fmt: skip
@@ -126,9 +147,14 @@ async def get_summaries(request: Incoming, db: Db) -> Response[Summary | list[Su
 
     `final` tells a figure that has been checked after its period ended from one that may still
     grow; a final 0 is a 0.
+
+    Of meters, which may be called like an event type, `/meters/{name}/summaries` tells the same.
+    404 for the name of a meter that is none of an event type.
     """
     query, arguments = read_query(request, SummaryQuery)
     rows = await db.read(arguments["tenant"], SUMMARIES, arguments)
+    if query.event_type and not any(row[5] for row in rows):
+        await _check_metric(db, arguments["tenant"], query.event_type)
     found = [Summary(event_type, query.period_type, *rest) for event_type, *rest in rows]
     one = bool(query.period_start and query.event_type)
     # asOf moves with the clock while a figure is open; the figures are what a client has to know.

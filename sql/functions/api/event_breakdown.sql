@@ -19,8 +19,8 @@ create function api.event_breakdown(
 )
 returns table (
   part text, group_values text[], total numeric, event_count bigint, group_count bigint,
-  value_errors bigint, source text, is_exact boolean, error_bound bigint, resolved_from timestamptz,
-  resolved_to timestamptz
+  value_errors bigint, source text, is_exact boolean, error_bound bigint, relative_error numeric,
+  resolved_from timestamptz, resolved_to timestamptz
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -50,6 +50,7 @@ begin
     coalesce(r.value_errors, 0), v_source,
     coalesce((select bool_and(e.is_exact) from ranked as e), true),
     coalesce((select max(e.error_bound) from ranked as e), 0),
+    tally.relative_error(v_question.measure, v_source),
     v_range.resolved_from, v_range.resolved_to
   from (
     values
@@ -65,4 +66,4 @@ alter function api.event_breakdown owner to tally_tenant;
 revoke all on function api.event_breakdown from public;
 grant execute on function api.event_breakdown to tally_service, tally_owner;
 comment on function api.event_breakdown is
-  'The largest groups of a range by type, actorId, sessionId or properties (part group), what lacks one (missing), the rest (other, with how many groups where that is known) and the total, which they add up to; what it was read from, and whether it is exact: if not, each group may have up to error_bound events more. TY400 for bad arguments.';
+  'The largest groups of a range by type, actorId, sessionId or properties (part group), what lacks one (missing), the rest (other, with how many groups where that is known) and the total, which they add up to; what it was read from, and whether it is exact: if not, each group may have up to error_bound events more; percentiles of a meter are within relative_error of it. TY400 for bad arguments.';

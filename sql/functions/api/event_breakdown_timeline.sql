@@ -18,7 +18,8 @@ create function api.event_breakdown_timeline(
 )
 returns table (
   bucket_start timestamptz, bucket_on date, part text, group_values text[], total numeric,
-  is_exact boolean, error_bound bigint, resolved_from timestamptz, resolved_to timestamptz
+  is_exact boolean, error_bound bigint, relative_error numeric, resolved_from timestamptz,
+  resolved_to timestamptz
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -74,6 +75,7 @@ begin
     coalesce(r.total, v_none),
     (select bool_and(e.is_exact) from ranked as e),
     (select max(e.error_bound) from ranked as e),
+    tally.relative_error(v_question.measure, tally.question_source(v_tenant, v_question)),
     v_range.resolved_from,
     v_range.resolved_to
   from unnest(v_buckets.starts, v_buckets.days) with ordinality as b (starts_at, on_day, bucket)

@@ -12,7 +12,8 @@ create function api.meter_create(
   p_of text default 'value',
   p_unique text default 'actorId',
   p_max_groups integer default 100,
-  p_replace boolean default false
+  p_replace boolean default false,
+  p_percentiles boolean default false
 )
 returns table (meter_id uuid, version integer)
 language plpgsql volatile strict security definer
@@ -48,11 +49,12 @@ begin
       errcode = 'TY409', column = 'p_name', message = 'a tenant has at most 50 meters';
   end if;
   insert into tally.meters as m (
-    tenant_id, name, version, event_types, filters, filter, dimensions, value_of, unique_of, max_groups
+    tenant_id, name, version, event_types, filters, filter, dimensions, value_of, unique_of, max_groups,
+    percentiles
   )
   values (
     p_tenant, p_name, coalesce(v_version, 0) + 1, v_question.event_types, v_question.filters, v_filter,
-    v_question.dimensions, p_of, p_unique, p_max_groups)
+    v_question.dimensions, p_of, p_unique, p_max_groups, p_percentiles)
   returning m.meter_id, m.version into meter_id, version;
   update tally.tenant_state as s
   set meter_count = s.meter_count + 1
@@ -64,4 +66,4 @@ alter function api.meter_create owner to tally_owner;
 revoke all on function api.meter_create from public;
 grant execute on function api.meter_create to tally_service, tally_owner;
 comment on function api.meter_create is
-  'Makes a meter: types and filters, up to three dimensions, the number and the distinct things it counts, and how many groups a day keeps; with p_replace a new version of the one of that name. TY400, TY404, TY409; TY503 when ingest left no moment for it.';
+  'Makes a meter: types and filters, up to three dimensions, the number and the distinct things it counts, how many groups a day keeps, and whether it has percentiles; with p_replace a new version of the one of that name. TY400, TY404, TY409; TY503 when ingest left no moment for it.';

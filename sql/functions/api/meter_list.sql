@@ -3,7 +3,7 @@ create function api.meter_list(p_tenant uuid, p_name text default '')
 returns table (
   name text, version integer, event_types text[], filters jsonb, dimensions text[], value_of text,
   unique_of text, max_groups integer, state text, created_at timestamptz, filled_from timestamptz,
-  filled_at timestamptz
+  filled_at timestamptz, percentiles boolean
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -18,7 +18,8 @@ begin
       when m.filled_at is null then 'filling'
       else 'complete'
     end,
-    m.created_at, nullif(nullif(m.filled_from, '-infinity'), 'infinity'), m.filled_at
+    m.created_at, nullif(nullif(m.filled_from, '-infinity'), 'infinity'), m.filled_at,
+    m.percentiles
   from tally.meters as m
   where m.tenant_id = p_tenant and m.deleted_at is null and (p_name = '' or m.name = p_name)
   order by m.name, m.version desc

@@ -1,7 +1,8 @@
 -- The days, weeks or months of a meter, as api.summary_list gives them of event types: with p_groups a
 -- row a period and group, `missing`, `other` and the total, otherwise the total alone. Each tells
 -- whether it is final, the moment it holds for, its revision, and how many events a group may have
--- more, where a day has not kept it (error_bound: 0 is exact). Days that are gone from the raw events
+-- more, where a day has not kept it (error_bound: 0 is exact); and percentiles, with an error of less than
+-- 1 %, where the meter has them. Days that are gone from the raw events
 -- come from the version of the meter that counted them. Cost: a row a day and group.
 create function api.meter_summary_list(
   p_tenant uuid,
@@ -16,7 +17,7 @@ returns table (
   part text, group_values text[], period_on date, period_start timestamptz, period_end timestamptz,
   event_count bigint, value_count bigint, value_sum numeric, value_min numeric, value_max numeric,
   value_errors bigint, unique_count bigint, final boolean, as_of timestamptz, revision integer,
-  error_bound bigint
+  error_bound bigint, p50 numeric, p90 numeric, p99 numeric
 )
 language plpgsql stable strict security definer
 set search_path = ''
@@ -52,7 +53,7 @@ begin
     select
       width_bucket(d.period_start, v_boundaries) as bucket, d.part, d.group_key, d.event_count,
       d.value_count, d.value_sum, d.value_min, d.value_max, d.value_errors, d.uniques, d.final_at,
-      d.revision, coalesce(o.largest_group, 0) as known_bound
+      d.revision, coalesce(o.largest_group, 0) as known_bound, d.value_histogram
     from days as d
     left join days as o
       on d.part = 'g' and o.part = 'o' and o.period_start = d.period_start and o.meter_id = d.meter_id
@@ -60,7 +61,8 @@ begin
     select
       width_bucket(d.quarter_hour, v_boundaries), k.part,
       case when k.part = 'g' then e.group_key else '{}' end, e.event_count, e.value_count, e.value_sum,
-      e.value_min, e.value_max, e.value_errors, tally.hashes_hll(e.unique_hashes), null, 1, 0
+      e.value_min, e.value_max, e.value_errors, tally.hashes_hll(e.unique_hashes), null, 1, 0,
+      e.value_histogram
     from tally.meter_versions(p_tenant, p_meter) as v
     join tally.meter_deltas as d
       on d.tenant_id = p_tenant
@@ -81,33 +83,50 @@ begin
     from days as o
     where o.part = 'o'
     group by 1
+  ),
+  figures as (
+    select
+      p.bucket, p.part, p.group_key, sum(p.event_count)::bigint as event_count,
+      sum(p.value_count)::bigint as value_count, sum(p.value_sum) as value_sum,
+      min(p.value_min) as value_min, max(p.value_max) as value_max,
+      sum(p.value_errors)::bigint as value_errors,
+      coalesce(round(public.hll_cardinality(public.hll_union_agg(p.uniques))), 0)::bigint as unique_count,
+      bool_and(p.final_at is not null)
+        and v_boundaries[p.bucket + 1] <= v_tenant.days_finalized_to as final,
+      max(p.final_at) as final_at, (1 + sum(p.revision - 1))::integer as revision,
+      sum(p.known_bound) as known_bound,
+      -- Not where a version of the meter without percentiles has counted days of the period.
+      case when coalesce(sum(p.value_count) filter (where p.value_histogram is null), 0) = 0 then
+        tally.histogram_percentiles(
+          string_agg(p.value_histogram, ''), '{0.5,0.9,0.99}', min(p.value_min), max(p.value_max))
+      end as percentiles
+    from parts as p
+    where p_groups or p.part = 't'
+    group by p.bucket, p.part, p.group_key
   )
   select
-    case p.part when 'g' then 'group' when 'm' then 'missing' when 'o' then 'other' else 'total' end,
-    case when p.part = 'g' then p.group_key end,
-    tally.local_date(v_boundaries[p.bucket], v_zone),
-    v_boundaries[p.bucket],
-    v_boundaries[p.bucket + 1],
-    sum(p.event_count)::bigint,
-    sum(p.value_count)::bigint,
-    sum(p.value_sum),
-    min(p.value_min),
-    max(p.value_max),
-    sum(p.value_errors)::bigint,
-    coalesce(round(public.hll_cardinality(public.hll_union_agg(p.uniques))), 0)::bigint,
-    bool_and(p.final_at is not null) and v_boundaries[p.bucket + 1] <= v_tenant.days_finalized_to,
-    case
-      when bool_and(p.final_at is not null) and v_boundaries[p.bucket + 1] <= v_tenant.days_finalized_to
-        then max(p.final_at)
-      else now()
-    end,
-    (1 + sum(p.revision - 1))::integer,
-    case when p.part = 'g' then coalesce(min(b.bound), 0) - sum(p.known_bound) else 0 end::bigint
-  from parts as p
-  left join bounds as b on b.bucket = p.bucket
-  where p_groups or p.part = 't'
-  group by p.bucket, p.part, p.group_key
-  order by p.bucket, array_position('{g,m,o,t}'::"char"[], p.part), sum(p.event_count) desc, p.group_key
+    case f.part when 'g' then 'group' when 'm' then 'missing' when 'o' then 'other' else 'total' end,
+    case when f.part = 'g' then f.group_key end,
+    tally.local_date(v_boundaries[f.bucket], v_zone),
+    v_boundaries[f.bucket],
+    v_boundaries[f.bucket + 1],
+    f.event_count,
+    f.value_count,
+    f.value_sum,
+    f.value_min,
+    f.value_max,
+    f.value_errors,
+    f.unique_count,
+    f.final,
+    case when f.final then f.final_at else now() end,
+    f.revision,
+    case when f.part = 'g' then coalesce(b.bound, 0) - f.known_bound else 0 end::bigint,
+    f.percentiles[1],
+    f.percentiles[2],
+    f.percentiles[3]
+  from figures as f
+  left join bounds as b on b.bucket = f.bucket
+  order by f.bucket, array_position('{g,m,o,t}'::"char"[], f.part), f.event_count desc, f.group_key
   limit 100001;
   get diagnostics v_rows = row_count;
   if v_rows > 100000 then

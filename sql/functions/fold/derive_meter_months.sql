@@ -19,13 +19,14 @@ begin
     and s.period_start < v_to;
   insert into tally.meter_summaries (
     tenant_id, meter_id, period_type, part, period_start, group_key, event_count, value_count,
-    value_sum, value_min, value_max, value_errors, uniques, largest_group
+    value_sum, value_min, value_max, value_errors, uniques, largest_group, value_histogram
   )
   select
     s.tenant_id, s.meter_id, 'm', s.part,
     tally.period_start(s.period_start, 'month', p_tenant.time_zone, p_tenant.week_start),
     s.group_key, sum(s.event_count), sum(s.value_count), sum(s.value_sum), min(s.value_min),
-    max(s.value_max), sum(s.value_errors), public.hll_union_agg(s.uniques), sum(s.largest_group)
+    max(s.value_max), sum(s.value_errors), public.hll_union_agg(s.uniques), sum(s.largest_group),
+    tally.histogram_compact(string_agg(s.value_histogram, ''))
   from tally.meter_summaries as s
   where s.tenant_id = p_tenant.tenant_id
     and s.meter_id = p_meter

@@ -2,7 +2,8 @@
 -- there is no more to do. An error with one tenant is told, does not stop the others, and the last
 -- is returned. A tenant whose lock somebody else holds delays nobody: after 50 ms it is put aside, and
 -- tried once more when the others are done, for which the whole run waits 5 s with fold, which runs
--- again in a minute, and 60 s otherwise. Who still holds the lock then is named in the error.
+-- again in a minute, and 60 s otherwise. Who still holds the lock then is named in the error. With fold
+-- a tenant has 5 s a run: one who brings more than can be folded would keep all others waiting.
 -- Interrupted anywhere, run it again; or run several at once, which share the tenants: each finds done what
 -- the others did, in an order of its own, so that they seldom meet.
 create procedure tally.each_tenant(
@@ -17,6 +18,7 @@ declare
   v_locked uuid[] := array[]::uuid[];
   v_touched uuid[] := array[]::uuid[];
   v_until timestamptz;
+  v_turn_ends_at timestamptz;
   v_tenant uuid;
   v_left integer;
   v_rows bigint;
@@ -35,6 +37,7 @@ begin
     foreach v_tenant in array v_tenants
     loop
       v_before := rows;
+      v_turn_ends_at := case when p_step = 'fold' then clock_timestamp() + interval '5 s' else 'infinity' end;
       loop
         begin
           perform set_config(
@@ -71,7 +74,7 @@ begin
             v_more := false;
         end;
         commit;
-        exit when not v_more;
+        exit when not v_more or clock_timestamp() > v_turn_ends_at;
       end loop;
       v_left := v_left - 1;
       if rows > v_before and v_tenant <> all (v_touched) then

@@ -7,14 +7,23 @@ create function tally.job_step(
 language plpgsql volatile
 set search_path = ''
 as $$
+declare
+  v_last bigint;
 begin
   rows := 0;
   healed := 0;
   more := false;
   case p_step
     when 'fold' then
+      -- Of meters a step may end early (tally.fold_meters). What arrives meanwhile is for the next run.
+      select max(m.delta_id) into v_last
+      from tally.meter_deltas as m
+      where m.tenant_id = p_tenant;
       rows := tally.fold_tenant(p_tenant, 20000);
-      more := rows >= 20000;
+      more := rows >= 20000 or exists (
+        select
+        from tally.meter_deltas as m
+        where m.tenant_id = p_tenant and m.delta_id <= v_last);
     when 'measure' then
       rows := tally.usage_measure(p_tenant);
     when 'finalize day', 'finalize week', 'finalize month' then

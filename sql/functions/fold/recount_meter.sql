@@ -20,6 +20,7 @@ declare
   v_by text[] := p_meter.dimensions;
   v_of text := p_meter.value_of;
   v_unique text := p_meter.unique_of;
+  v_percentiles boolean := p_meter.percentiles;
   v_kept text[];
   v_rows tally.meter_summaries[];
   v_count bigint;
@@ -59,7 +60,10 @@ begin
       min(e.number) as value_min, max(e.number) as value_max,
       count(*) filter (where e.is_error) as value_errors,
       public.hll_add_agg(e.unique_hash::public.hll_hashval, 14, 5)
-        filter (where e.unique_hash is not null) as uniques
+        filter (where e.unique_hash is not null) as uniques,
+      tally.histogram_compact(
+        string_agg(tally.histogram_entry(e.number), '') filter (where v_percentiles)
+      ) as value_histogram
     from tally.property_events(
       v_id, p_from, p_to, v_types, v_filter, null, v_by, v_of, v_unique) as e
     group by 1, 2
@@ -80,7 +84,8 @@ begin
       o.period_type, o.part, o.period_start, o.group_key, sum(c.event_count)::bigint as event_count,
       sum(c.value_count)::bigint as value_count, sum(c.value_sum) as value_sum,
       min(c.value_min) as value_min, max(c.value_max) as value_max,
-      sum(c.value_errors)::bigint as value_errors, public.hll_union_agg(c.uniques) as uniques
+      sum(c.value_errors)::bigint as value_errors, public.hll_union_agg(c.uniques) as uniques,
+      tally.histogram_compact(string_agg(c.value_histogram, '')) as value_histogram
     from counted as c
     left join ranked as r on r.group_key = c.group_key
     cross join lateral (
@@ -102,7 +107,7 @@ begin
         p.value_count, p.value_sum, p.value_min, p.value_max, p.value_errors, p.uniques,
         case when p.part = 'o' then (
           select max(n.event_count)::bigint from ranked as n where not n.is_kept) else 0 end,
-        1, now(), null)::tally.meter_summaries
+        1, now(), null, p.value_histogram)::tally.meter_summaries
       from parts as p)
   into v_waiting_count, v_waiting_sum, v_rows;
   perform tally.replace_meter_day(p_tenant, v_meter, p_from, p_to, v_rows);

@@ -1,6 +1,8 @@
 -- Makes the filled days of a tenant's meters that touch a range equal to the raw events, and their
--- months; with p_final marks the days as final, by the clock after they were counted. The caller holds the tenant's lock and that of
--- tally.events, and names whole local days whose raw events are there.
+-- months. Marks the days as final, by the clock after they were counted, if finalize has passed them
+-- already, since finalize looks for days whose summaries are open, not for those where only a meter was
+-- wrong; with p_final all of them. The caller holds the tenant's lock and that of tally.events, and names
+-- whole local days whose raw events are there.
 create function tally.recount_meters(
   p_tenant tally.tenant_context, p_from timestamptz, p_to timestamptz, p_final boolean
 )
@@ -36,7 +38,7 @@ begin
     set
       final_at = v_counted_at,
       updated_at = case when s.revision > 1 then v_counted_at else s.updated_at end
-    where p_final
+    where (p_final or s.period_start < p_tenant.days_finalized_to)
       and s.tenant_id = p_tenant.tenant_id
       and s.meter_id = v_meter.meter_id
       and s.period_type = 'd'::"char"

@@ -29,7 +29,8 @@ begin
   delete from tally.meter_summaries as s
   where s.tenant_id = v_id
     and (
-      s.period_type = 'm'::"char"
+      -- Quarter hours too: of a day that loses its events before it is filled nothing else would tell.
+      s.period_type in ('q', 'm')
       or s.period_type = 'd'::"char" and s.final_at is null and s.revision = 1
       -- An erasure would not come by.
       or s.period_type = 'd'::"char"
@@ -49,6 +50,7 @@ begin
     value_max = null,
     value_errors = 0,
     uniques = null,
+    value_histogram = null,
     largest_group = 0,
     revision = s.revision + (s.final_at is not null)::integer,
     updated_at = v_at,

@@ -47,6 +47,7 @@ begin
     value_max = null,
     value_errors = 0,
     uniques = null,
+    value_histogram = null,
     largest_group = 0,
     revision = s.revision + (s.final_at is not null)::integer,
     updated_at = v_locked_at,
@@ -65,14 +66,15 @@ begin
         and r.group_key = s.group_key);
   insert into tally.meter_summaries as s (
     tenant_id, meter_id, period_type, part, period_start, group_key, event_count, value_count,
-    value_sum, value_min, value_max, value_errors, uniques, largest_group, revision, updated_at
+    value_sum, value_min, value_max, value_errors, uniques, largest_group, revision, updated_at,
+    value_histogram
   )
   select
     v_id, p_meter, r.period_type, r.part, r.period_start, r.group_key, r.event_count, r.value_count,
     r.value_sum, r.value_min, r.value_max, r.value_errors, r.uniques, r.largest_group,
     1 + (
       r.period_type = 'd' and v_was_filled and r.period_start < p_tenant.days_finalized_to)::integer,
-    v_locked_at
+    v_locked_at, r.value_histogram
   from unnest(p_rows) as r
   order by r.period_type, r.part, r.period_start, r.group_key
   on conflict (tenant_id, meter_id, period_type, part, period_start, group_key) do update set
@@ -86,13 +88,15 @@ begin
     largest_group = excluded.largest_group,
     revision = s.revision + (s.final_at is not null)::integer,
     updated_at = excluded.updated_at,
-    final_at = null
+    final_at = null,
+    value_histogram = excluded.value_histogram
   where (
       s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max, s.value_errors,
-      s.largest_group
+      s.largest_group, s.value_histogram
     ) is distinct from (
       excluded.event_count, excluded.value_count, excluded.value_sum, excluded.value_min,
-      excluded.value_max, excluded.value_errors, excluded.largest_group)
+      excluded.value_max, excluded.value_errors, excluded.largest_group,
+      excluded.value_histogram)
     or s.uniques is null <> (excluded.uniques is null)
     or s.uniques operator(public.<>) excluded.uniques;
 end

@@ -1,7 +1,7 @@
--- Reads one measure off totals of events, also those that only raw events have.
+-- Reads one measure off totals of events, percentiles off their histogram.
 create function tally.group_measure(
   p_measure text, p_event_count bigint, p_value_count bigint, p_value_sum numeric,
-  p_value_min numeric, p_value_max numeric, p_uniques public.hll, p_picked numeric
+  p_value_min numeric, p_value_max numeric, p_uniques public.hll, p_histogram bytea
 )
 returns numeric
 language plpgsql immutable
@@ -9,7 +9,8 @@ set search_path = ''
 as $$
 begin
   return case
-    when p_measure in ('latest', 'p50', 'p90', 'p99') then p_picked
+    when p_measure in ('p50', 'p90', 'p99') then (tally.histogram_percentiles(
+      p_histogram, array[substr(p_measure, 2)::float8 / 100], p_value_min, p_value_max))[1]
     when p_measure = 'unique' then
       coalesce(round(public.hll_cardinality(p_uniques))::numeric, 0)
     else tally.measure(

@@ -14,7 +14,7 @@ create function tally.group_totals(
 returns table (
   bucket integer, part "char", group_key text[], event_count bigint, value_count bigint,
   value_sum numeric, value_min numeric, value_max numeric, value_errors bigint, uniques public.hll,
-  picked numeric, largest_group bigint
+  picked numeric, largest_group bigint, value_histogram bytea
 )
 language plpgsql stable
 set search_path = ''
@@ -38,7 +38,8 @@ begin
       width_bucket(r.starts_at, (select p_boundaries)), 'g'::"char",
       case when v_grouped then array[r.event_type] else '{}' end,
       r.event_count, r.value_count, r.value_sum, r.value_min, r.value_max, 0::bigint,
-      case when v_with_actors then r.actors end, null::numeric, 0::bigint
+      case when v_with_actors then r.actors end, null::numeric, 0::bigint,
+      null::bytea
     from tally.range_rows(v_id, v_parts, p_question.event_types, not v_grouped, v_with_actors) as r;
     return;
   end if;

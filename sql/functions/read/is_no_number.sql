@@ -1,10 +1,10 @@
 -- Is there something where a number is asked for that is none? Inlined.
-create function tally.is_no_number(p_of text, p_data jsonb) returns boolean
+create function tally.is_no_number(p_of text, p_found jsonb) returns boolean
 language sql immutable parallel safe
 as $$
   select p_of <> 'value'
-    and jsonb_typeof(p_data #> tally.property_path(p_of)) <> 'null'
-    and tally.number_of(p_of, null, p_data) is null
+    and jsonb_typeof(p_found) <> 'null'
+    and tally.number_of(p_of, null, p_found) is null
 $$;
 alter function tally.is_no_number owner to tally_owner;
 revoke all on function tally.is_no_number from public;

@@ -17,29 +17,35 @@ declare
   v_from timestamptz;
   v_meter tally.meters;
   v_question tally.question;
+  -- With which all figures are read that are compared.
+  v_measure text;
 begin
   for v_meter in
     select * from tally.meters as m
     where m.tenant_id = v_id and m.retired_at is null and m.filled_from < v_to
   loop
     v_from := greatest(p_boundaries[1], v_meter.filled_from);
+    v_measure := case when v_meter.percentiles then 'p50' else 'sum' end;
     v_question := row(
       v_meter.event_types, v_meter.filters, '', v_meter.dimensions, v_meter.value_of,
-      v_meter.unique_of, 'sum')::tally.question;
+      v_meter.unique_of, v_measure)::tally.question;
     return query
     with raw as materialized (
       select * from tally.raw_groups(v_id, v_from, v_to, p_boundaries, v_question, v_meter.filter)
     ),
     counted as (
-      select r.bucket, 'total' as detail, null::text[] as group_key, r.event_count, r.value_sum from raw as r
+      select r.bucket, 'total' as detail, null::text[] as group_key, r.event_count, r.value_sum,
+        r.value_histogram
+      from raw as r
       union all
-      select r.bucket, 'quarter hours', null, r.event_count, r.value_sum from raw as r
+      select r.bucket, 'quarter hours', null, r.event_count, r.value_sum, r.value_histogram
+      from raw as r
       union all
-      select r.bucket, 'parts', null, r.event_count, r.value_sum
+      select r.bucket, 'parts', null, r.event_count, r.value_sum, r.value_histogram
       from raw as r
       where v_meter.dimensions <> '{}'
       union all
-      select r.bucket, 'group', r.group_key, r.event_count, r.value_sum
+      select r.bucket, 'group', r.group_key, r.event_count, r.value_sum, r.value_histogram
       from raw as r
       join tally.meter_summaries as s
         on s.tenant_id = v_id
@@ -51,23 +57,23 @@ begin
       where r.part = 'g'
     ),
     metered as (
-      select t.bucket, 'total' as detail, null::text[] as group_key, t.event_count, t.value_sum
+      select t.bucket, 'total' as detail, null::text[] as group_key, t.event_count, t.value_sum, t.value_histogram
       from tally.meter_totals(
-        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, false, 'sum') as t
+        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, false, v_measure) as t
       union all
-      select t.bucket, 'quarter hours', null, t.event_count, t.value_sum
+      select t.bucket, 'quarter hours', null, t.event_count, t.value_sum, t.value_histogram
       from tally.meter_totals(
-        v_id, v_meter.meter_id, 'quarter_hour', v_from, v_to, p_boundaries, false, 'sum') as t
+        v_id, v_meter.meter_id, 'quarter_hour', v_from, v_to, p_boundaries, false, v_measure) as t
       where v_from >= p_tenant.quarter_hours_kept_from
       union all
-      select t.bucket, 'parts', null, t.event_count, t.value_sum
+      select t.bucket, 'parts', null, t.event_count, t.value_sum, t.value_histogram
       from tally.meter_totals(
-        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, true, 'sum') as t
+        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, true, v_measure) as t
       where v_meter.dimensions <> '{}'
       union all
-      select t.bucket, 'group', t.group_key, t.event_count, t.value_sum
+      select t.bucket, 'group', t.group_key, t.event_count, t.value_sum, t.value_histogram
       from tally.meter_totals(
-        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, true, 'sum') as t
+        v_id, v_meter.meter_id, 'day', v_from, v_to, p_boundaries, true, v_measure) as t
       join tally.meter_summaries as s
         on s.tenant_id = v_id
         and s.meter_id = v_meter.meter_id
@@ -82,19 +88,25 @@ begin
       coalesce(m.event_count, 0), c.value_sum, m.value_sum,
       format('meter %s: %s', v_meter.name, coalesce(c.detail, m.detail))
     from (
-      select c.bucket, c.detail, c.group_key, sum(c.event_count)::bigint as event_count, sum(c.value_sum) as value_sum
+      select c.bucket, c.detail, c.group_key, sum(c.event_count)::bigint as event_count,
+        sum(c.value_sum) as value_sum,
+        tally.histogram_compact(string_agg(c.value_histogram, '')) as value_histogram
       from counted as c
       where c.detail <> 'quarter hours' or v_from >= p_tenant.quarter_hours_kept_from
       group by c.bucket, c.detail, c.group_key
     ) as c
     full join (
-      select m.bucket, m.detail, m.group_key, sum(m.event_count)::bigint as event_count, sum(m.value_sum) as value_sum
+      select m.bucket, m.detail, m.group_key, sum(m.event_count)::bigint as event_count,
+        sum(m.value_sum) as value_sum,
+        tally.histogram_compact(string_agg(m.value_histogram, '')) as value_histogram
       from metered as m
       group by m.bucket, m.detail, m.group_key
     ) as m
       on m.bucket = c.bucket and m.detail = c.detail
       and coalesce(m.group_key::text, '') = coalesce(c.group_key::text, '')
-    where c.event_count is distinct from m.event_count or c.value_sum is distinct from m.value_sum;
+    where c.event_count is distinct from m.event_count
+      or c.value_sum is distinct from m.value_sum
+      or c.value_histogram is distinct from m.value_histogram;
   end loop;
 end
 $$;

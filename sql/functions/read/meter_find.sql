@@ -1,5 +1,5 @@
 -- The meter that answers a question: of the same types and filters, by the same dimensions or for a
--- question about the total, of the same number and distinct things where the measure needs them; of
+-- question about the total, of the same number and distinct things where the measure needs them, with percentiles for these; of
 -- several the one that is filled furthest back.
 create function tally.meter_find(p_tenant tally.tenant_context, p_question tally.question)
 returns tally.meters
@@ -20,7 +20,9 @@ begin
       and p_question.dimensions in ('{}', m.dimensions)
       and (p_question.measure not in ('sum', 'avg', 'min', 'max') or m.value_of = p_question.value_of)
       and (p_question.measure not in ('unique', 'uniqueActors') or m.unique_of = p_question.unique_of)
-      and p_question.measure not in ('latest', 'p50', 'p90', 'p99')
+      and (p_question.measure not in ('p50', 'p90', 'p99')
+        or m.percentiles and m.value_of = p_question.value_of)
+      and p_question.measure <> 'latest'
     order by m.filled_from, m.meter_id
     limit 1;
   end if;

@@ -14,7 +14,7 @@ create function tally.meter_totals(
 returns table (
   bucket integer, part "char", group_key text[], event_count bigint, value_count bigint,
   value_sum numeric, value_min numeric, value_max numeric, value_errors bigint, uniques public.hll,
-  picked numeric, largest_group bigint
+  picked numeric, largest_group bigint, value_histogram bytea
 )
 language plpgsql stable
 set search_path = ''
@@ -23,7 +23,8 @@ set enable_seqscan = off
 as $$
 declare
   v_parts "char"[] := case when p_with_groups then array['g', 'm', 'o'] else array['t'] end;
-  v_with_values boolean := p_measure in ('sum', 'avg', 'min', 'max');
+  v_with_percentiles boolean := p_measure in ('p50', 'p90', 'p99');
+  v_with_values boolean := p_measure in ('sum', 'avg', 'min', 'max') or v_with_percentiles;
   v_with_unique boolean := p_measure in ('unique', 'uniqueActors');
 begin
   return query
@@ -37,15 +38,16 @@ begin
     min(r.value_min) filter (where v_with_values),
     max(r.value_max) filter (where v_with_values),
     (sum(r.value_errors) filter (where v_with_values))::bigint,
-    public.hll_union_agg(r.uniques),
+    public.hll_union_agg(r.uniques) filter (where v_with_unique),
     null::numeric,
-    sum(r.largest_group)::bigint
+    sum(r.largest_group)::bigint,
+    string_agg(r.value_histogram, '') filter (where v_with_percentiles)
   from (
     select
       s.period_start as starts_at,
       case s.part when 't' then 'g' else s.part end as part,
       s.group_key, s.event_count, s.value_count, s.value_sum, s.value_min, s.value_max,
-      s.value_errors, case when v_with_unique then s.uniques end as uniques, s.largest_group
+      s.value_errors, s.uniques, s.largest_group, s.value_histogram
     from tally.meter_summaries as s
     where s.tenant_id = p_tenant
       and s.meter_id = p_meter
@@ -59,7 +61,8 @@ begin
       case when e.group_key is null and p_with_groups then 'm' else 'g' end::"char",
       case when p_with_groups then e.group_key else '{}' end,
       e.event_count, e.value_count, e.value_sum, e.value_min, e.value_max, e.value_errors,
-      case when v_with_unique then tally.hashes_hll(e.unique_hashes) end, 0
+      case when v_with_unique then tally.hashes_hll(e.unique_hashes) end, 0,
+      e.value_histogram
     from tally.meter_deltas as d
     cross join lateral unnest(d.entries) as e
     where d.tenant_id = p_tenant

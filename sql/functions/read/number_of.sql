@@ -1,13 +1,12 @@
 -- The number of an event that is summed: its value, or a property that is a number within the bounds
--- of values; NULL otherwise. Inlined.
-create function tally.number_of(p_of text, p_value numeric, p_data jsonb) returns numeric
+-- of values, p_found being data #> tally.property_path(p_of); NULL otherwise. Inlined.
+create function tally.number_of(p_of text, p_value numeric, p_found jsonb) returns numeric
 language sql immutable parallel safe
 as $$
   select case
     when p_of = 'value' then p_value
-    when jsonb_typeof(p_data #> tally.property_path(p_of)) = 'number' then case
-      when abs((p_data #> tally.property_path(p_of))::numeric) < 1e30
-        then (p_data #> tally.property_path(p_of))::numeric
+    when jsonb_typeof(p_found) = 'number' then case
+      when abs(p_found::numeric) < 1e30 then p_found::numeric
     end
   end
 $$;

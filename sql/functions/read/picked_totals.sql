@@ -1,4 +1,4 @@
--- The same for measures that cannot be added up (latest, p50, p90, p99): first the largest groups of
+-- The same for measures that cannot be added up (latest, and percentiles that no meter has): first the largest groups of
 -- the range, then each of them, all others together, what lacks a dimension, and everything. Cost:
 -- three scans of the raw events.
 create function tally.picked_totals(

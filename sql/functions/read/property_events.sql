@@ -14,11 +14,13 @@ as $$
   select
     e.occurred_at,
     e.event_id,
-    tally.group_key(p_by, e.event_type, e.actor_id, e.session_id, e.data),
-    tally.number_of(p_of, e.value, e.data),
-    tally.is_no_number(p_of, e.data),
-    tally.actor_hash(
-      tally.dimension(p_unique, e.event_type, e.actor_id, e.session_id, e.data))
+    tally.group_key(
+      p_by, e.event_type, e.actor_id, e.session_id, e.data #> tally.property_path(p_by[1]),
+      e.data #> tally.property_path(p_by[2]), e.data #> tally.property_path(p_by[3])),
+    tally.number_of(p_of, e.value, e.data #> tally.property_path(p_of)),
+    tally.is_no_number(p_of, e.data #> tally.property_path(p_of)),
+    tally.actor_hash(tally.dimension(
+      p_unique, e.event_type, e.actor_id, e.session_id, e.data #> tally.property_path(p_unique)))
   from tally.events as e
   where e.tenant_id = p_tenant
     and e.occurred_at >= p_from

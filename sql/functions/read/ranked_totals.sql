@@ -16,17 +16,17 @@ set search_path = ''
 as $$
 declare
   v_measure text := p_question.measure;
-  v_pick text := case when v_measure in ('latest', 'p50', 'p90', 'p99') then v_measure else '' end;
   v_found tally.ranked_total[];
   v_raw_days timestamptz[] := array[]::timestamptz[];
-  v_meter tally.meters;
+  v_meter tally.meters := tally.meter_find(p_tenant, p_question);
   v_bound bigint;
   v_last numeric;
   v_next numeric;
   v_range timestamptz[] := array[p_boundaries[1], p_boundaries[cardinality(p_boundaries)]];
 begin
-  if v_pick <> '' then
-    return query select * from tally.picked_totals(p_tenant, p_boundaries, p_question, p_limit, v_pick);
+  if v_measure = 'latest' or v_measure in ('p50', 'p90', 'p99') and v_meter.meter_id is null then
+    return query
+    select * from tally.picked_totals(p_tenant, p_boundaries, p_question, p_limit, v_measure);
     return;
   end if;
   loop
@@ -44,7 +44,8 @@ begin
           f.group_key,
           tally.group_measure(
             v_measure, sum(f.event_count)::bigint, sum(f.value_count)::bigint, sum(f.value_sum),
-            min(f.value_min), max(f.value_max), public.hll_union_agg(f.uniques), null) as total
+            min(f.value_min), max(f.value_max), public.hll_union_agg(f.uniques),
+            string_agg(f.value_histogram, '')) as total
         from found as f
         where f.part = 'g'
         group by f.group_key
@@ -79,14 +80,14 @@ begin
         q.key_of as group_key,
         tally.group_measure(
           v_measure, sum(q.event_count)::bigint, sum(q.value_count)::bigint, sum(q.value_sum),
-          min(q.value_min), max(q.value_max), public.hll_union_agg(q.uniques), null) as total,
+          min(q.value_min), max(q.value_max), public.hll_union_agg(q.uniques),
+          string_agg(q.value_histogram, '')) as total,
         sum(q.event_count)::bigint as event_count, sum(q.value_errors)::bigint as value_errors,
         sum(q.largest_group)::bigint as largest_group
       from parted as q
       group by q.bucket, q.part_of, q.key_of
     ) as p;
     exit when v_bound = 0 or v_raw_days <> '{}';
-    v_meter := tally.meter_find(p_tenant, p_question);
     v_raw_days := tally.meter_days_in_doubt(
       p_tenant, v_meter, v_range, v_found, v_measure = 'count' and v_last >= v_next + v_bound);
     exit when v_raw_days = '{}';

@@ -1,5 +1,6 @@
 -- Totals of raw events by bucket and group: the definition that meters must equal. Part is g for
--- groups and m for events that lack a dimension. p_pick is a measure that only raw events have
+-- groups and m for events that lack a dimension. Percentiles come as a histogram, as meters keep them,
+-- unless they are picked. p_pick is a measure that only raw events have
 -- (latest, p50, p90, p99) and that cannot be added up afterwards; so p_kept, if given, are the groups,
 -- as text, that are told apart, and part o is all the others together. Cost: a scan of the primary
 -- key over the range, 0.3 to 0.5 us an event.
@@ -16,7 +17,7 @@ create function tally.raw_groups(
 returns table (
   bucket integer, part "char", group_key text[], event_count bigint, value_count bigint,
   value_sum numeric, value_min numeric, value_max numeric, value_errors bigint, uniques public.hll,
-  picked numeric, largest_group bigint
+  picked numeric, largest_group bigint, value_histogram bytea
 )
 language plpgsql stable
 set search_path = ''
@@ -29,7 +30,8 @@ declare
   v_by text[] := p_question.dimensions;
   v_of text := p_question.value_of;
   v_unique text := p_question.unique_of;
-  v_with_values boolean := p_question.measure in ('sum', 'avg', 'min', 'max');
+  v_with_percentiles boolean := p_question.measure in ('p50', 'p90', 'p99');
+  v_with_values boolean := p_question.measure in ('sum', 'avg', 'min', 'max') or v_with_percentiles;
   v_with_unique boolean := p_question.measure in ('unique', 'uniqueActors');
 begin
   if p_pick = '' then
@@ -47,7 +49,9 @@ begin
       public.hll_add_agg(e.unique_hash::public.hll_hashval, 14, 5)
         filter (where v_with_unique and e.unique_hash is not null),
       null::numeric,
-      0::bigint
+      0::bigint,
+      tally.histogram_compact(
+        string_agg(tally.histogram_entry(e.number), '') filter (where v_with_percentiles))
     from tally.property_events(
       p_tenant, p_from, p_to, v_types, p_filter, v_actor, v_by, v_of, v_unique) as e
     group by 1, e.group_key;
@@ -61,7 +65,8 @@ begin
           filter (where p.number is not null))[1]
         else percentile_disc(substr(p_pick, 2)::float8 / 100) within group (order by p.number)
       end,
-      0::bigint
+      0::bigint,
+      null::bytea
     from (
       select
         width_bucket(e.occurred_at, p_boundaries) as bucket,
