@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -92,6 +93,9 @@ def create_app(config: settings.Settings) -> Litestar:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
+        # What is there now stays: the collector need not walk it again, which cost a sixth of POST /events.
+        gc.collect()
+        gc.freeze()
         minutely = asyncio.create_task(each_minute())
         try:
             yield
