@@ -40,8 +40,11 @@ begin
         v_tenant.stored_events, v_tenant.event_quota),
       hint = 'Shorten the retention of raw events, erase some, or ask for a larger quota.';
   end if;
-  perform tally.check_events(
-    v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
+  if not tally.check_events(
+    v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data)
+  then
+    return;
+  end if;
   loop
     begin
       if v_plain then

@@ -19,7 +19,8 @@ language plpgsql volatile strict security definer
 set search_path = ''
 as $$
 declare
-  v_tenant uuid;
+  v_tenant uuid := p_tenant[1];
+  v_tried boolean := false;
   v_group record;
   v_new integer;
   v_i bigint;
@@ -30,6 +31,22 @@ declare
   v_message text[] := v_state;
   v_detail text[] := v_state;
 begin
+  -- One tenant, and all of it new, is what comes nearly always. It needs no copy of the columns.
+  if v_tenant = all (p_tenant) then
+    begin
+      select r.accepted into v_new
+      from api.events_ingest(
+        v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id,
+        p_data) as r;
+      if v_new < cardinality(p_tenant) then
+        raise exception 'some are stored already';
+      end if;
+      return query select true, null::text, null::text, null::text, null::text from unnest(p_tenant);
+      return;
+    exception when others then
+      v_tried := true;
+    end;
+  end if;
   for v_group in
     select
       e.tenant_id,
@@ -51,6 +68,9 @@ begin
   loop
     v_tenant := v_group.tenant_id;
     begin
+      if v_tried then
+        raise exception 'tried already';
+      end if;
       select r.accepted into v_new
       from api.events_ingest(
         v_tenant, v_group.occurred_at, v_group.event_id, v_group.event_type, v_group.value,
