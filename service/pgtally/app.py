@@ -93,7 +93,8 @@ def create_app(config: settings.Settings) -> Litestar:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
-        # What is there now stays: the collector need not walk it again, which cost a sixth of POST /events.
+        # What is there now stays. The garbage collector walked it again and again: a sixth of what
+        # the process did for POST /events.
         gc.collect()
         gc.freeze()
         minutely = asyncio.create_task(each_minute())
