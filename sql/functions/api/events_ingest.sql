@@ -107,10 +107,14 @@ begin
       tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
       actor_hashes
     )
-    values (
-      p_tenant, date_bin('15 minutes', v_occurred_at[1], timestamptz 'epoch'), v_event_type[1], 1,
-      num_nonnulls(v_value[1]), v_value[1], v_value[1], v_value[1],
-      int8send(tally.actor_hash(v_actor_id[1])));
+    select
+      p_tenant, date_bin('15 minutes', e.occurred_at, timestamptz 'epoch'), e.event_type, 1,
+      num_nonnulls(e.value), e.value, e.value, e.value, int8send(tally.actor_hash(e.actor_id))
+    from (
+      select
+        unnest(v_occurred_at) as occurred_at, unnest(v_event_type) as event_type,
+        unnest(v_value) as value, unnest(v_actor_id) as actor_id
+    ) as e;
   else
     insert into tally.summary_deltas (
       tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
