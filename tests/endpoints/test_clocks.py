@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pgtally.http import authentication, rate_limit
 from pgtally.http.authentication import Authentication
+from pgtally.http.deadlines import Deadlines
 from pgtally.http.passage import Caller
 from pgtally.http.rate_limit import AddressLimit, RateLimit
 from pgtally.problems import Problem
@@ -262,3 +263,57 @@ def test_guesses_push_no_valid_key_out_of_the_memory(clock, monkeypatch):
     asked = database.asked
     assert refused(found.find, key(number=7), ADDRESS) is None
     assert database.asked == asked
+
+
+# Deadlines
+
+
+def test_each_request_has_its_own_time_and_one_that_is_given_more_has_it():
+    ended = []
+
+    async def request(deadlines, name, begins, more=0.0):
+        await asyncio.sleep(begins)
+        task = deadlines.start()
+        started = asyncio.get_running_loop().time()
+        try:
+            if more:
+                await asyncio.sleep(more)
+                deadlines.start()
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            assert deadlines.passed(task)
+            ended.append((name, asyncio.get_running_loop().time() - started))
+        finally:
+            deadlines.stop(task)
+
+    async def all_of_them():
+        deadlines = Deadlines(0.2)
+        requests = [("first", 0.0), ("extended", 0.05, 0.1), ("second", 0.1), ("late", 0.7)]
+        await asyncio.gather(*(request(deadlines, *one) for one in requests))
+
+    asyncio.run(all_of_them())
+    assert [name for name, _ in ended] == ["first", "second", "extended", "late"]
+    for (_, took), least in zip(ended, (0.2, 0.2, 0.3, 0.2), strict=True):
+        assert took >= least - 0.01
+
+
+def test_a_request_that_somebody_else_cancels_is_not_taken_for_a_late_one():
+    async def cancelled():
+        deadlines = Deadlines(10)
+        found = []
+
+        async def request():
+            task = deadlines.start()
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                found.append(deadlines.passed(task))
+                raise
+
+        running = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return found, running.cancelled()
+
+    assert asyncio.run(cancelled()) == ([False], True)

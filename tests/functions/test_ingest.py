@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import psycopg
@@ -41,6 +42,31 @@ def test_the_first_of_two_versions_of_an_event_stays(db, new_tenant):
     assert ingest(db, tenant, [Event(AT, UUID(int=1), "b", 7)]) == (0, 1)
     ((total,),) = db.execute("select total from api.event_count(%s, p_measure => 'sum')", (tenant,))
     assert total == 5
+
+
+@pytest.mark.parametrize("value", [None, Decimal("-12.50"), 0])
+@pytest.mark.parametrize("actor", [None, "ann"])
+def test_a_lone_event_adds_to_the_summaries_what_it_adds_in_a_batch(db, new_tenant, value, actor):
+    event = Event(AT + timedelta(minutes=44), UUID(int=1), "a", value, actor)
+    old = Event(AT, UUID(int=2), "b")
+    alone, together, among_old_ones = new_tenant(), new_tenant(), new_tenant()
+    ingest(db, among_old_ones, [old])
+    assert ingest(db, alone, [event]) == (1, 0)
+    assert ingest(db, together, [old, event]) == (2, 0)
+    assert ingest(db, among_old_ones, [old, event]) == (1, 1)
+    deltas = [
+        db.execute(
+            """
+            select
+              quarter_hour, event_count, value_count, value_sum, value_min, value_max, actor_hashes
+            from tally.summary_deltas where tenant_id = %s and event_type = 'a'
+            """,
+            (tenant,),
+        ).fetchall()
+        for tenant in (alone, together, among_old_ones)
+    ]
+    assert deltas[0] == deltas[1] == deltas[2]
+    assert deltas[0][0][1] == 1
 
 
 def test_two_tenants_may_have_events_with_the_same_id(db, new_tenant):

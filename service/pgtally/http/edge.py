@@ -14,6 +14,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from litestar import Litestar, Request
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from pgtally.http.deadlines import Deadlines
 from pgtally.http.direct import direct_handlers
 from pgtally.http.passage import Passage, passage_of
 from pgtally.http.replies import handle, send_response
@@ -50,6 +51,7 @@ class Edge:
         self._direct = direct_handlers(app)
         self._cors = app.cors_config is not None
         self._seconds = settings.request_timeout_ms / 1000
+        self._deadlines = Deadlines(self._seconds)
         self._log = settings.log_requests
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -59,7 +61,7 @@ class Edge:
         started = time.perf_counter()
         request_id = os.urandom(8).hex()
         REQUEST_ID.set(request_id)
-        begun = ended = reading = arrived = gone = False
+        begun = reading = arrived = gone = False
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -67,8 +69,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 begun = True
                 status = message["status"]
-                if not ended:
-                    deadline.reschedule(None)
+                self._deadlines.stop(task)
                 elapsed_ms = (time.perf_counter() - started) * 1000
                 added = HEADERS.copy()
                 for name, text in passage.headers.items():
@@ -97,24 +98,23 @@ class Edge:
                 raise Problem(400, "the client closed the connection before the end of its body")
             return message
 
+        task = self._deadlines.start()
         try:
-            async with asyncio.timeout(self._seconds) as deadline:
-                received = {
-                    name.decode("latin-1"): text.decode("latin-1")
-                    for name, text in reversed(scope["headers"])
-                }
-                passage = Passage(request_id, received, deadline, self._seconds)
-                scope["state"] = {"passage": passage}
-                if len(scope["query_string"]) > MAX_QUERY_BYTES:
-                    raise Problem(414, f"the query is longer than {MAX_QUERY_BYTES:,} bytes")
-                app = self._direct.get((scope["method"], scope["path"]))
-                if app is None or (self._cors and "origin" in received):
-                    await self._app(scope, receive_on, send_on)
-                else:
-                    await app(scope, receive_on, send_on)
-        except TimeoutError:
-            ended = True
-            if begun:
+            received = {
+                name.decode("latin-1"): text.decode("latin-1")
+                for name, text in reversed(scope["headers"])
+            }
+            passage = Passage(request_id, received, self._deadlines)
+            scope["state"] = {"passage": passage}
+            if len(scope["query_string"]) > MAX_QUERY_BYTES:
+                raise Problem(414, f"the query is longer than {MAX_QUERY_BYTES:,} bytes")
+            app = self._direct.get((scope["method"], scope["path"]))
+            if app is None or (self._cors and "origin" in received):
+                await self._app(scope, receive_on, send_on)
+            else:
+                await app(scope, receive_on, send_on)
+        except asyncio.CancelledError:
+            if not self._deadlines.passed(task):
                 raise
             # Cancelling the handler has cancelled its statement in the database too.
             late = Problem(
@@ -127,9 +127,9 @@ class Edge:
                 late = Problem(408, f"the body did not arrive within {self._seconds:g} s")
             await send_response(handle(Request(scope), late), send_on)
         except Problem as problem:
-            ended = True
             await send_response(handle(Request(scope), problem), send_on)
         finally:
+            self._deadlines.stop(task)
             status = CLIENT_CLOSED_REQUEST if gone else status
             self._tell(scope, status, time.perf_counter() - started)
             for close in passage.closing:

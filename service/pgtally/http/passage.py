@@ -1,6 +1,5 @@
 """What a request carries on its way."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from pgtally.database import Database
+from pgtally.http.deadlines import Deadlines
 from pgtally.problems import Problem
 from pgtally.vocabulary import RateClass
 
@@ -49,8 +49,7 @@ class Passage(msgspec.Struct):
     request_id: str
     # The request's headers by their names in lower case; the first where one comes twice.
     received: dict[str, str]
-    deadline: asyncio.Timeout
-    seconds: float
+    deadlines: Deadlines
     # Added to the response; their names are in lower case.
     headers: dict[str, str] = {}
     caller: Caller | None = None
@@ -69,7 +68,7 @@ class Passage(msgspec.Struct):
 
     def extend(self) -> None:
         """Gives the request its whole time again."""
-        self.deadline.reschedule(asyncio.get_running_loop().time() + self.seconds)
+        self.deadlines.start()
 
 
 def passage_of(scope: Any) -> Passage:

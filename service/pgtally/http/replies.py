@@ -18,9 +18,19 @@ from pgtally.http.passage import passage_of
 from pgtally.problems import FieldError, Problem, log, of_database_error
 
 
+class JsonResponse(Response[Any]):
+    """What respond gives. Litestar's own __init__ looks at headers and cookies that are not there,
+    for a twentieth of POST /events."""
+
+    def __init__(self, body: object, status: int) -> None:
+        self.content, self.status_code, self.media_type = encode(body), status, JSON
+        self.headers, self.cookies, self.response_type_encoders = {}, [], {}
+        self.background, self.encoding = None, "utf-8"
+
+
 def respond(body: object, status: int = 200) -> Response[Any]:
     """A JSON response. Handlers annotate the type of the body, for the documentation."""
-    return Response(encode(body), status_code=status, media_type=JSON)
+    return JsonResponse(body, status)
 
 
 def respond_list(

@@ -41,8 +41,11 @@ begin
         v_tenant.stored_events, v_tenant.event_quota),
       hint = 'Shorten the retention of raw events, erase some, or ask for a larger quota.';
   end if;
-  perform tally.check_events(
-    v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data);
+  if not tally.check_events(
+    v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id, p_data)
+  then
+    return;
+  end if;
   loop
     begin
       -- In this block, so that whoever falls to a deadlock lets go of it with his events.
@@ -106,26 +109,42 @@ begin
         end if;
     end;
   end loop;
-  insert into tally.summary_deltas (
-    tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
-    actor_hashes
-  )
-  select
-    p_tenant,
-    date_bin('15 minutes', e.occurred_at, timestamptz 'epoch'),
-    e.event_type,
-    count(*),
-    count(e.value),
-    sum(e.value),
-    min(e.value),
-    max(e.value),
-    string_agg(int8send(tally.actor_hash(e.actor_id)), '')
-  from (
+  if accepted = 1 then
+    -- The same as below of one row: no aggregate, a tenth of a lone event.
+    insert into tally.summary_deltas (
+      tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
+      actor_hashes
+    )
     select
-      unnest(v_occurred_at) as occurred_at, unnest(v_event_type) as event_type,
-      unnest(v_value) as value, unnest(v_actor_id) as actor_id
-  ) as e
-  group by 2, 3;
+      p_tenant, date_bin('15 minutes', e.occurred_at, timestamptz 'epoch'), e.event_type, 1,
+      num_nonnulls(e.value), e.value, e.value, e.value, int8send(tally.actor_hash(e.actor_id))
+    from (
+      select
+        unnest(v_occurred_at) as occurred_at, unnest(v_event_type) as event_type,
+        unnest(v_value) as value, unnest(v_actor_id) as actor_id
+    ) as e;
+  else
+    insert into tally.summary_deltas (
+      tenant_id, quarter_hour, event_type, event_count, value_count, value_sum, value_min, value_max,
+      actor_hashes
+    )
+    select
+      p_tenant,
+      date_bin('15 minutes', e.occurred_at, timestamptz 'epoch'),
+      e.event_type,
+      count(*),
+      count(e.value),
+      sum(e.value),
+      min(e.value),
+      max(e.value),
+      string_agg(int8send(tally.actor_hash(e.actor_id)), '')
+    from (
+      select
+        unnest(v_occurred_at) as occurred_at, unnest(v_event_type) as event_type,
+        unnest(v_value) as value, unnest(v_actor_id) as actor_id
+    ) as e
+    group by 2, 3;
+  end if;
   if v_tenant.meter_count > 0 then
     perform tally.meter_ingest(
       p_tenant, v_occurred_at, v_event_type, v_value, v_actor_id, v_session_id, v_data);

@@ -21,7 +21,8 @@ language plpgsql volatile strict security definer
 set search_path = ''
 as $$
 declare
-  v_tenant uuid;
+  v_tenant uuid := p_tenant[1];
+  v_failed text := '';
   v_group record;
   v_new integer;
   v_i bigint;
@@ -33,6 +34,22 @@ declare
   v_detail text[] := v_state;
   v_locked boolean;
 begin
+  -- One tenant, and all of it new, is what comes nearly always. It needs no copy of the columns.
+  if v_tenant = all (p_tenant) then
+    begin
+      select r.accepted into v_new
+      from api.events_ingest(
+        v_tenant, p_occurred_at, p_event_id, p_event_type, p_value, p_actor_id, p_session_id,
+        p_data) as r;
+      if v_new < cardinality(p_tenant) then
+        raise exception 'some are stored already';
+      end if;
+      return query select true, null::text, null::text, null::text, null::text from unnest(p_tenant);
+      return;
+    exception when others then
+      v_failed := sqlstate;
+    end;
+  end if;
   for v_group in
     select
       e.tenant_id,
@@ -58,6 +75,9 @@ begin
   loop
     v_tenant := v_group.tenant_id;
     begin
+      if v_failed <> '' then
+        raise exception using errcode = v_failed, message = 'tried already';
+      end if;
       select r.accepted into v_new
       from api.events_ingest(
         v_tenant, v_group.occurred_at, v_group.event_id, v_group.event_type, v_group.value,

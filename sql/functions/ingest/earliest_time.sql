@@ -1,6 +1,6 @@
+-- Without a setting of its own, so that it is inlined: else it was a seventh of a lone event.
 create function tally.earliest_time(p_tenant tally.tenant_context) returns timestamptz
 language sql stable
-set search_path = ''
 as $$
   select greatest(
     timestamptz '1980-01-01 00:00:00+00', p_tenant.events_kept_from, now() - p_tenant.event_retention)

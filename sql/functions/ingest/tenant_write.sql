@@ -5,7 +5,6 @@
 -- deletion tries for the lock, and holds it for one update. Cost: about 2 us a batch.
 create function tally.tenant_write(p_tenant uuid) returns tally.tenant_context
 language plpgsql volatile strict
-set search_path = ''
 as $$
 declare
   v_tenant tally.tenant_context;

@@ -3,7 +3,6 @@
 -- no such tenant, TY410 when it was deleted. One that stores something begins with tally.tenant_write.
 create function tally.tenant_set_current(p_tenant uuid) returns tally.tenant_context
 language plpgsql stable strict
-set search_path = ''
 as $$
 declare
   v_tenant tally.tenant_context;
