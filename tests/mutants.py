@@ -435,10 +435,10 @@ MUTANTS = [
         "test_answers.py",
     ),
     Mutant(
-        "who falls to a deadlock tries again beside the others",
+        "a batch is stored in the order that it came in",
         "events_ingest.sql",
-        "        v_alone := true;\n",
-        "        v_alone := false;\n",
+        "unnest(p_data)\n        order by 2, 3;\n",
+        "unnest(p_data);\n",
         "test_deadlocks.py",
     ),
     Mutant(
