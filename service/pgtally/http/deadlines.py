@@ -6,7 +6,7 @@ from typing import Any
 
 class Deadlines:
     """Cancels the requests that are not answered in time. One timer serves all: a timer for each
-    was a sixth of what this process does for POST /events."""
+    was a fifth of the Python that POST /events runs."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

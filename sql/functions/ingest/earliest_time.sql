@@ -1,4 +1,4 @@
--- Without a setting of its own, so that it is inlined: else it was a seventh of a lone event.
+-- Without a setting of its own, so that it is inlined: else it was a tenth of a lone event.
 create function tally.earliest_time(p_tenant tally.tenant_context) returns timestamptz
 language sql stable
 as $$
