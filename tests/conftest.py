@@ -44,16 +44,30 @@ NOT_DURABLE = {
     "synchronous_commit": "off",
     "max_connections": "150",
     "shared_buffers": "256MB",
+    "max_wal_size": "512MB",
 }
+MEMORY_BYTES = 2 * 1024**3
 
 
 def _quiet(text: str) -> None:
     pass
 
 
+def _in_memory() -> str | None:
+    """A folder in memory, where that has room for what a run takes.
+
+    Databases come and go, and ext4 looks at every inode that was freed of late before it takes one:
+    0.15 to 0.3 s of CPU for the 437 files of a clone, and 0.01 s in memory.
+    """
+    memory = "/dev/shm"
+    if os.path.isdir(memory) and shutil.disk_usage(memory).free > MEMORY_BYTES:
+        return memory
+    return None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        home = Path(tempfile.mkdtemp(prefix="pgtally-tests-"))
+        home = Path(tempfile.mkdtemp(prefix="pgtally-tests-", dir=_in_memory()))
         home.chmod(0o755)
         cluster = Cluster(home, NOT_DURABLE)
         cluster.create()
@@ -85,7 +99,7 @@ def server() -> Iterator[Connection]:
 def cloned_database(server: Connection) -> Iterator[str]:
     """A database of its own, cloned from the template; yields the superuser's connection string."""
     name = f"tests_{uuid4().hex}"
-    # The default, wal_log, takes 0.21 s of CPU for it, and file_copy 0.04 s.
+    # The default, wal_log, takes 0.1 s of CPU in memory, and file_copy 0.01 s.
     server.execute(f"create database {name} template {TEMPLATE} strategy file_copy".encode())
     dsn = make_conninfo(os.environ["PGTALLY_TEST_DSN"], dbname=name)
     with psycopg.connect(dsn, autocommit=True) as connection:
