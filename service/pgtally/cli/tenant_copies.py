@@ -1,20 +1,24 @@
 """pgtally tenant export, pgtally tenant import: a whole tenant as one file."""
 
+from __future__ import annotations
+
 import gzip
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
 import rich_click as click
 from psycopg.types.json import Jsonb
 
-from pgtally.cli import transfer
 from pgtally.cli.console import Row, call, connect, dsn_option, json_option, show_one, tenant_id
 from pgtally.cli.events import Source, run_import
 from pgtally.cli.tenants import CREATE, UPDATE
-from pgtally.endpoints.tenants import Tenant
+
+if TYPE_CHECKING:
+    from pgtally.endpoints.tenants import Tenant
 
 FIND = """
   select *
@@ -41,6 +45,8 @@ def export_command(dsn: str, as_json: bool, tenant: str, file: str) -> None:
     `pgtally tenant import` takes it, here or elsewhere. API keys and BI logins are not in it, nor
     summaries of days whose raw events retention has removed.
     """
+    from pgtally.cli import transfer
+
     # Whole or not there: what is cut off keeps another name.
     part = Path(file + ".part")
     with connect(dsn) as connection:
@@ -68,6 +74,8 @@ def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
     It has the zone, week start, retention and limits of the original. Run it again after an
     interruption: it goes on with the tenant that it made, and stores nothing twice.
     """
+    from pgtally.cli import transfer
+
     source = Source(file)
     try:
         copy, lines = transfer.read_copy(transfer.open_input(source.raw))
