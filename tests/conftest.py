@@ -16,7 +16,9 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, settings
+from pgtally.cli.main import cli
 from pgtally.dev.cluster import Cluster, free_port
 from pgtally.migrate import migrate
 from pgtally.vocabulary import RATE_CLASSES
@@ -245,20 +247,42 @@ def service(shared_dsn: str) -> Iterator[Service]:
         yield Service(url, installation_key(shared_dsn))
 
 
-@pytest.fixture
-def pgtally(shared_dsn: str) -> Callable[..., Any]:
-    """The command, as an operator types it; its JSON, or its output, or its errors."""
+Command = Callable[..., Any]
 
-    def run(*arguments: object, code: int = 0, stdin: Any = None, **variables: str) -> Any:
+
+def _told(arguments: tuple[object, ...], code: int, done: tuple[int, str, str]) -> Any:
+    """The JSON of a command that has done, or its output, or its errors."""
+    found, output, errors = done
+    assert found == code, (output, errors)
+    if "--json" in arguments and code == 0:
+        return json.loads(output)
+    return output if code == 0 else errors
+
+
+@pytest.fixture
+def pgtally(shared_dsn: str) -> Command:
+    """The command, in this process, since to start Python is most of what one costs."""
+
+    def run(*arguments: object, code: int = 0, **variables: str) -> Any:
+        done = CliRunner().invoke(
+            cli, [*map(str, arguments)], prog_name="pgtally", catch_exceptions=False,
+            env={"PGTALLY_ADMIN_DSN": shared_dsn, **variables},
+        )  # fmt: skip
+        return _told(arguments, code, (done.exit_code, done.stdout, done.stderr))
+
+    return run
+
+
+@pytest.fixture
+def pgtally_process(shared_dsn: str) -> Command:
+    """The command as an operator types it, for what depends on that: pipes, logs, the exit code."""
+
+    def run(*arguments: object, code: int = 0, stdin: str | None = None, **variables: str) -> Any:
         done = subprocess.run(
             [".venv/bin/pgtally", *map(str, arguments)],
-            cwd=ROOT, input=stdin, capture_output=True, timeout=60,
-            text=not isinstance(stdin, bytes),
+            cwd=ROOT, input=stdin, capture_output=True, timeout=60, text=True,
             env={**os.environ, "PGTALLY_ADMIN_DSN": shared_dsn, **variables},
         )  # fmt: skip
-        assert done.returncode == code, (done.stdout, done.stderr)
-        if "--json" in arguments and code == 0:
-            return json.loads(done.stdout)
-        return done.stdout if code == 0 else done.stderr
+        return _told(arguments, code, (done.returncode, done.stdout, done.stderr))
 
     return run
