@@ -14,6 +14,7 @@ from tests import calls
 from tests.brute_force import Event, buckets, day_start, ingest
 
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
 ODD = [
     "UTC", "America/New_York", "America/St_Johns", "America/Sao_Paulo", "America/Havana",
     "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia", "Antarctica/Casey",
@@ -39,6 +40,8 @@ def test_a_day_starts_at_the_first_instant_at_or_after_its_midnight(db, zone, on
 def test_every_day_around_every_clock_change_of_every_zone_starts_right(db):
     """All zones, all changes from 1980 to 2037, the day of the change and its neighbours."""
     cases = []
+    moments = [datetime(1980, 1, 2, tzinfo=UTC) + n * timedelta(days=14) for n in range(1515)]
+    assert moments[-1].year == 2038
     # Names that PostgreSQL reads as abbreviations are refused; see below.
     fixed = {row[0] for row in db.execute("select abbrev from pg_timezone_abbrevs")}
     for name in sorted(zoneinfo.available_timezones()):
@@ -47,22 +50,18 @@ def test_every_day_around_every_clock_change_of_every_zone_starts_right(db):
         ):
             continue
         tz = ZoneInfo(name)
-        at = datetime(1980, 1, 2, tzinfo=UTC)
-        previous = at.astimezone(tz).utcoffset()
-        while at.year < 2038:
-            at += timedelta(days=14)
-            offset = at.astimezone(tz).utcoffset()
-            if offset != previous:
-                low, high = at - timedelta(days=14), at
-                while high - low > timedelta(minutes=1):
-                    middle = low + (high - low) / 2
-                    if middle.astimezone(tz).utcoffset() == previous:
-                        low = middle
-                    else:
-                        high = middle
-                on = high.astimezone(tz).date()
-                cases += [(on + timedelta(days=d), name) for d in (-1, 0, 1)]
-                previous = offset
+        clocks = [(at, at.astimezone(tz).utcoffset()) for at in moments]
+        for (low, previous), (high, offset) in itertools.pairwise(clocks):
+            if offset == previous:
+                continue
+            while high - low > MINUTE:
+                middle = low + (high - low) / 2
+                if middle.astimezone(tz).utcoffset() == previous:
+                    low = middle
+                else:
+                    high = middle
+            on = high.astimezone(tz).date()
+            cases += [(on + n * DAY, name) for n in (-1, 0, 1)]
     # The zones are many and alike: each change once for each distinct set of clocks.
     cases = sorted(set(cases), key=lambda case: (case[1], case[0]))
     unique: dict[tuple[date, datetime], tuple[date, str]] = {}
