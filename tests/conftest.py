@@ -56,7 +56,7 @@ def _quiet(text: str) -> None:
     pass
 
 
-def _in_memory() -> str | None:
+def in_memory() -> str | None:
     """A folder in memory, where that has room for what a run takes.
 
     Databases come and go, and ext4 looks at every inode that was freed of late before it takes one:
@@ -70,7 +70,7 @@ def _in_memory() -> str | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        home = Path(tempfile.mkdtemp(prefix="pgtally-tests-", dir=_in_memory()))
+        home = Path(tempfile.mkdtemp(prefix="pgtally-tests-", dir=in_memory()))
         home.chmod(0o755)
         cluster = Cluster(home, NOT_DURABLE)
         cluster.create()
