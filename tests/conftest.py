@@ -91,6 +91,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(remove)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No worker is left waiting for a minute when all other tests are done."""
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Connection]:
     """A superuser's connection from which databases are made and dropped."""

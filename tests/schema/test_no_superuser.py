@@ -123,7 +123,7 @@ def works(dsn, admin, cron):
     return wrong
 
 
-@pytest.mark.parametrize("cron", [True, False])
+@pytest.mark.parametrize("cron", [pytest.param(True, marks=pytest.mark.early), False])
 def test_a_login_that_may_create_roles_installs(cluster, admin, cron):
     admin.execute("create role dba login createrole createdb password 'x'")
     admin.execute("alter database pgtally owner to dba")
