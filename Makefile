@@ -7,7 +7,7 @@ run:
 
 test:
 	@sh service/pgtally/dev/bootstrap.sh test
-	@.venv/bin/python -m pytest -n 2 -q
+	@.venv/bin/python -m pytest -n 2 --dist worksteal -q
 
 # `make run` as a newcomer would, and every example of the README against it.
 demo-test:

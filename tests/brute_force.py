@@ -49,7 +49,9 @@ def day_start(on: date, zone: str) -> datetime:
     """The first instant whose local clock reads midnight of the date or later."""
     tz = ZoneInfo(zone)
     midnight = datetime(on.year, on.month, on.day)
-    at = midnight.replace(tzinfo=UTC) - timedelta(hours=16)
+    # No clock has been set back by more than four hours since 1980, nor off the quarter hours.
+    at = midnight.replace(tzinfo=tz).astimezone(UTC) - timedelta(hours=4)
+    assert at.astimezone(tz).replace(tzinfo=None) < midnight
     while at.astimezone(tz).replace(tzinfo=None) < midnight:
         at += timedelta(minutes=15)
     return at

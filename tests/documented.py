@@ -6,6 +6,7 @@ keep their hands off, and 404 and 405 for what is no operation.
 
 import re
 import threading
+from functools import cache
 from typing import Any
 
 import httpx
@@ -17,20 +18,19 @@ EVERYWHERE = {
 }  # fmt: skip
 
 
-def _operations(document: dict[str, Any]) -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    """The plain paths first: /events/bulk is no /events/{id}."""
-    return [
-        (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), found)
-        for path, found in sorted(document["paths"].items(), key=lambda one: one[0].count("{"))
-    ]
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
 
 
 def undocumented(document: dict[str, Any], response: httpx.Response) -> list[str]:
     """What the document does not say of this answer."""
     path = response.request.url.raw_path.partition(b"?")[0].decode()
     method = response.request.method.lower()
-    for pattern, found in _operations(document):
-        if pattern.fullmatch(path) and method in found:
+    # The plain paths first: /events/bulk is no /events/{id}.
+    for template in sorted(document["paths"], key=lambda one: one.count("{")):
+        found = document["paths"][template]
+        if _pattern(template).fullmatch(path) and method in found:
             break
     else:
         return []

@@ -148,14 +148,14 @@ def test_a_bi_login_is_made_used_listed_and_dropped(pgtally, shared_dsn):
     pgtally("bi-role", "password", "postgres", code=1)
 
 
-def test_a_meter_is_made_filled_changed_and_deleted(pgtally):
+def test_a_meter_is_made_filled_changed_and_deleted(pgtally, pgtally_process):
     pgtally("tenant", "create", "cli meter")
     events = "".join(
         f'{{"type": "sale", "occurredAt": "2025-01-0{n}T12:00:00Z", "value": {n},'
         f' "data": {{"plan": "{plan}", "tea": "{tea}"}}}}\n'
         for n, plan, tea in ((1, "pro", "matcha"), (2, "team", "sencha"), (3, "free", "sencha"))
     )
-    pgtally("import", "--tenant", "cli meter", "-", stdin=events)
+    pgtally_process("import", "--tenant", "cli meter", "-", stdin=events)
     filters = ("--filter", "plan=pro", "--filter", "plan=team", "--filter", "tea^=s")
     of = ("--tenant", "cli meter")
     made = pgtally(
@@ -187,33 +187,33 @@ def test_a_meter_is_made_filled_changed_and_deleted(pgtally):
     assert pgtally("meter", "list", *of, "--json") == []
 
 
-def test_a_database_that_is_away_or_without_pgtally_is_named_in_a_line(pgtally, shared_dsn):
+def test_a_database_that_is_away_or_without_pgtally_is_named_in_a_line(pgtally_process, shared_dsn):
     away = make_conninfo(shared_dsn, port=1)
-    error = pgtally("tenant", "list", "--dsn", away, code=1)
+    error = pgtally_process("tenant", "list", "--dsn", away, code=1)
     assert "Traceback" not in error
-    error = pgtally(
+    error = pgtally_process(
         "tenant", "list", "--dsn", make_conninfo(shared_dsn, dbname="template1"), code=1
     )
     assert "pgtally migrate" in error
 
 
-def test_a_refusal_is_one_plain_line_in_a_log(pgtally):
-    pgtally("tenant", "create", "cli twice")
+def test_a_refusal_is_one_plain_line_in_a_log(pgtally_process):
+    pgtally_process("tenant", "create", "cli twice")
     for arguments, line in (
         (["tenant", "create", "cli zone", "--time-zone", "Nowhere"], 'unknown time zone "Nowhere". Use an IANA name such as Europe/Berlin or UTC.'),
         (["tenant", "create", "cli week", "--week-start", "9"], "a week starts on an ISO weekday, 1 Monday to 7 Sunday"),
         (["bi-role", "create", "cli twice", "Bad Label"], "a label has 1 to 27 lower-case letters, digits and underscores"),
         (["verify", "nobody"], "no tenant has the id or name 'nobody'"),
     ):  # fmt: skip
-        assert pgtally(*arguments, code=1, COLUMNS="80") == f"Error: {line}\n"
-    lines = pgtally("tenant", "create", code=2, COLUMNS="80").splitlines()
+        assert pgtally_process(*arguments, code=1, COLUMNS="80") == f"Error: {line}\n"
+    lines = pgtally_process("tenant", "create", code=2, COLUMNS="80").splitlines()
     assert lines[-1] == "Error: Missing argument 'NAME'."
 
 
-def test_what_goes_into_a_pipe_holds_no_progress_bar(pgtally):
-    made = pgtally("tenant", "create", "cli pipe", "--json")["tenant_id"]
-    assert pgtally("verify", made) == "1 tenants, 0 differences\n"
-    assert pgtally("rebuild", made).split() == ["days", "0", "changed", "0"]
+def test_what_goes_into_a_pipe_holds_no_progress_bar(pgtally_process):
+    made = pgtally_process("tenant", "create", "cli pipe", "--json")["tenant_id"]
+    assert pgtally_process("verify", made) == "1 tenants, 0 differences\n"
+    assert pgtally_process("rebuild", made).split() == ["days", "0", "changed", "0"]
 
 
 def test_the_doctor_acknowledges_what_was_healed_if_asked_with_a_reason(shared_dsn):

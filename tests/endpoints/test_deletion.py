@@ -132,14 +132,14 @@ def test_maintain_finishes_what_http_has_begun(service, db):
     assert (found["state"], found["events"]) == ("done", 20)
 
 
-def test_the_command_deletes_with_confirmation_by_name_or_id(pgtally, db):
+def test_the_command_deletes_with_confirmation_by_name_or_id(pgtally, pgtally_process, db):
     made = pgtally("tenant", "create", "to delete", "--json")
     pgtally("bi-role", "create", "to delete", "superset")
     rows = "".join(
         json.dumps({"type": "a", "occurredAt": f"2024-05-01T10:{n // 60:02}:{n % 60:02}Z"}) + "\n"
         for n in range(2000)
     )
-    pgtally("import", "--tenant", "to delete", stdin=rows)
+    pgtally_process("import", "--tenant", "to delete", stdin=rows)
     pgtally("tenant", "delete", "to delete", code=2)
     assert "is not the name of the" in pgtally(
         "tenant", "delete", "to delete", "--confirm", "todelete", code=1

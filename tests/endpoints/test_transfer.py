@@ -101,7 +101,7 @@ def test_csv_columns_become_fields_and_properties(pgtally, tenant, db, tmp_path)
     )
 
 
-def test_segments_own_export_is_imported(pgtally, tenant, db):
+def test_segments_own_export_is_imported(pgtally_process, tenant, db):
     messages = [
         {"type": "track", "event": "Paid", "userId": "u1", "messageId": "m1", "timestamp": "2024-05-01T10:00:00Z",
          "originalTimestamp": "2024-05-01T09:59:59Z", "receivedAt": "2024-05-01T10:00:01Z", "properties": {"value": 3}},
@@ -109,7 +109,7 @@ def test_segments_own_export_is_imported(pgtally, tenant, db):
         {"type": "track", "userId": "u1"},
     ]  # fmt: skip
     for _ in range(2):
-        error = pgtally(
+        error = pgtally_process(
             "import", "--tenant", tenant, "--format", "segment", stdin=ndjson(*messages), code=1
         )
         assert "line 3: event" in error
@@ -158,13 +158,15 @@ def test_columns_of_numbers_are_compared_as_numbers(pgtally, service, db, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["events.ndjson", "events.csv", "events.csv.gz"])
-def test_what_is_exported_can_be_imported_again(pgtally, tenant, db, tmp_path, name):
+def test_what_is_exported_can_be_imported_again(
+    pgtally, pgtally_process, tenant, db, tmp_path, name
+):
     rows = [
         {"type": 'a,"b"\n', "occurredAt": f"2024-05-01T10:00:00.{n:06}Z", "value": 12345678901234567890 + n,
          "actorId": "ü", "data": {"n": [1, {"x": None}]}}
         for n in range(12)
     ]  # fmt: skip
-    pgtally("import", "--tenant", tenant, stdin=ndjson(*rows))
+    pgtally_process("import", "--tenant", tenant, stdin=ndjson(*rows))
     file = tmp_path / name
     pgtally("export", "--tenant", tenant, file)
     other = pgtally("tenant", "create", f"copy {time.monotonic_ns()}", "--json")["tenant_id"]

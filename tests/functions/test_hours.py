@@ -22,9 +22,7 @@ BUCKETS = """
 
 
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
-def test_a_timeline_has_the_hours_that_touch_its_range_wherever_that_begins(
-    postgresql, zone, change
-):
+def test_a_timeline_has_the_hours_that_touch_its_range_wherever_that_begins(db, zone, change):
     """Every quarter hour of the days around the change, and a microsecond beside it, is tried."""
     quarter = timedelta(minutes=15)
     first = change.replace(minute=0) - 30 * timedelta(hours=1)
@@ -32,7 +30,7 @@ def test_a_timeline_has_the_hours_that_touch_its_range_wherever_that_begins(
         for beside in (-1, 0, 1):
             start = first + n * quarter + timedelta(microseconds=beside)
             end = start + timedelta(hours=2, minutes=10)
-            starts, days, boundaries = calls.one(postgresql, BUCKETS, start, end, zone)
+            starts, days, boundaries = calls.one(db, BUCKETS, start, end, zone)
             assert starts == buckets(start, end, "hour", zone, 1), start
             assert days == [local_day(at, zone) for at in starts]
             assert boundaries == [start, *starts[1:], end]

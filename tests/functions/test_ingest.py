@@ -185,11 +185,11 @@ def test_arrays_of_different_lengths_are_refused(db, new_tenant):
 
 @settings(max_examples=50)
 @given(st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
-def test_uuid7_carries_its_time_in_both_languages(postgresql, at):
+def test_uuid7_carries_its_time_in_both_languages(db, at):
     made = uuid7(at)
     milliseconds = at.replace(microsecond=at.microsecond // 1000 * 1000)
     assert uuid7_time(made) == milliseconds
-    (read, other) = postgresql.execute(
+    (read, other) = db.execute(
         "select tally.uuid7_time(%s), tally.uuid7(%s)", (made, milliseconds)
     ).fetchone()
     assert read == milliseconds

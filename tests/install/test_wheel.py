@@ -18,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.conftest import ROOT, SERVICE_PASSWORD, wait_for
 
+pytestmark = pytest.mark.early
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):

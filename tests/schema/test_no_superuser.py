@@ -11,14 +11,14 @@ from pgtally.dev.cluster import Cluster
 from pgtally.migrate import MigrationError, migrate
 from psycopg.conninfo import make_conninfo
 
-from tests.conftest import NOT_DURABLE, wait_for
+from tests.conftest import NOT_DURABLE, in_memory, wait_for
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.fixture
 def cluster():
-    home = Path(tempfile.mkdtemp(prefix="pgtally-no-superuser-"))
+    home = Path(tempfile.mkdtemp(prefix="pgtally-no-superuser-", dir=in_memory()))
     home.chmod(0o755)
     cluster = Cluster(home, {**NOT_DURABLE, "shared_buffers": "32MB"})
     cluster.create()
@@ -123,7 +123,7 @@ def works(dsn, admin, cron):
     return wrong
 
 
-@pytest.mark.parametrize("cron", [True, False])
+@pytest.mark.parametrize("cron", [pytest.param(True, marks=pytest.mark.early), False])
 def test_a_login_that_may_create_roles_installs(cluster, admin, cron):
     admin.execute("create role dba login createrole createdb password 'x'")
     admin.execute("alter database pgtally owner to dba")

@@ -1,20 +1,22 @@
 """What the commands share: the connection, and output for people or, with --json, for programs."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 from uuid import UUID
 
 import psycopg
 import rich_click as click
 from psycopg.rows import dict_row
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn
-from rich.table import Table
 
 from pgtally.formats import encode
 from pgtally.problems import of_database_error
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 Row = dict[str, Any]
 TENANTS = """
@@ -107,6 +109,9 @@ def show(rows: Sequence[Row], as_json: bool) -> None:
     if not rows:
         click.echo("none")
         return
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console()
     table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
     for row in rows:
@@ -128,6 +133,9 @@ def show_one(row: Row, as_json: bool) -> None:
 
 def progress_bar(*columns: str | ProgressColumn) -> Progress:
     """Beside the output, and only where somebody looks on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 

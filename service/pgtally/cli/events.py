@@ -1,5 +1,7 @@
 """pgtally import, pgtally export."""
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import io
@@ -7,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,7 +17,6 @@ import msgspec
 import psycopg
 import rich_click as click
 
-from pgtally.cli import transfer
 from pgtally.cli.console import (
     connect,
     dsn_option,
@@ -25,6 +26,9 @@ from pgtally.cli.console import (
     show_one,
     tenant_id,
 )
+
+if TYPE_CHECKING:
+    from pgtally.cli import transfer
 
 tenant_option = click.option("--tenant", required=True, help="The id or the name of the tenant.")
 
@@ -70,6 +74,8 @@ def import_command(
     Importing a file twice adds nothing. Bad lines are listed with their numbers and left out; then
     the exit code is 1. Each event needs a time: occurredAt, or an id that is a UUIDv7.
     """
+    from pgtally.cli import transfer
+
     form = form or transfer.guess_format(file)
     columns = [name.strip() for name in numbers.split(",") if name.strip()]
     if columns and form != "csv":
@@ -105,6 +111,8 @@ def run_import(
     again: str = "go on with --from-line {line}",
 ) -> transfer.ImportResult:
     """Imports lines and tells how far it is. What ends it ends the command."""
+    from pgtally.cli import transfer
+
     result = transfer.ImportResult(line=from_line - 1)
     size = source.size
     with progress_bar() as bar:
@@ -169,6 +177,8 @@ def export_command(
 
     `pgtally import` takes what this writes.
     """
+    from pgtally.cli import transfer
+
     form = form or transfer.guess_format(file)
     with contextlib.ExitStack() as stack:
         target: Any = sys.stdout.buffer

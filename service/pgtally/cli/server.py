@@ -9,18 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server import Server
 
 from pgtally import resources, settings
 from pgtally.cli.console import call, connect, dsn_option, json_option, progress, show, show_one
-from pgtally.dev.cluster import Cluster, ClusterError
-from pgtally.dev.demo import DemoError
-from pgtally.dev.run import installation, only_one, run
-from pgtally.jobs import run_jobs
-from pgtally.metrics import MULTIPROCESS
-from pgtally.migrate import MigrationError, migrate
 
 # What a process needs besides clients' connections: those to the database, logs, libraries.
 OWN_FILES = 256
@@ -51,6 +42,8 @@ def _port() -> int:
 def _other_database(home: Path) -> str | None:
     """The database of PGTALLY_ADMIN_DSN, unless that is the cluster kept here: a shell that read
     `.pgtally/env` may run it again."""
+    from pgtally.dev.run import installation
+
     dsn = os.environ.get("PGTALLY_ADMIN_DSN")
     is_own = (home / "cluster").is_symlink() and dsn == installation(home).get("dsn")
     return None if is_own else dsn
@@ -62,6 +55,11 @@ def run_command() -> None:
 
     With PGTALLY_ADMIN_DSN set, that database is used and no cluster is made.
     """
+    from pgtally.dev.cluster import ClusterError
+    from pgtally.dev.demo import DemoError
+    from pgtally.dev.run import run
+    from pgtally.migrate import MigrationError
+
     try:
         sys.exit(run(_home(), _port(), _other_database(_home())))
     except (ClusterError, DemoError, MigrationError) as error:
@@ -72,6 +70,9 @@ def run_command() -> None:
 @click.confirmation_option(prompt="Delete the private cluster and all its data?")
 def remove_command() -> None:
     """Delete the private cluster that `pgtally run` made, with its data."""
+    from pgtally.dev.cluster import Cluster, ClusterError
+    from pgtally.dev.run import only_one
+
     home = _home()
     try:
         with only_one(home):
@@ -108,6 +109,8 @@ def init_command(dsn: str, as_json: bool) -> None:
 
 
 def _migrate(dsn: str, say: Callable[[str], None]) -> None:
+    from pgtally.migrate import MigrationError, migrate
+
     try:
         migrate(dsn, say)
     except MigrationError as error:
@@ -135,6 +138,12 @@ def config_command(as_json: bool) -> None:
 @click.command("serve")
 def serve_command() -> None:
     """Serve HTTP. Settings come from PGTALLY_* variables or a file; see docs/configuration.md."""
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server import Server
+
+    from pgtally.metrics import MULTIPROCESS
+
     config = _settings()
     if config.workers > 1 and MULTIPROCESS not in os.environ:
         # The processes add up their figures in files of this folder; the library looks for it when
@@ -185,6 +194,8 @@ def connections_of_a_worker(wanted: int) -> int:
 @dsn_option
 def jobs_command(dsn: str) -> None:
     """Run the jobs on their schedule, in the foreground, for servers without pg_cron."""
+    from pgtally.jobs import run_jobs
+
     try:
         run_jobs(dsn, progress)
     except KeyboardInterrupt:

@@ -1,9 +1,12 @@
 """pgtally tenant export, pgtally tenant import: a whole tenant as one file."""
 
+from __future__ import annotations
+
 import gzip
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -11,14 +14,15 @@ import psycopg
 import rich_click as click
 from psycopg.types.json import Jsonb
 
-from pgtally.cli import transfer
 from pgtally.cli.console import Row, call, connect, dsn_option, json_option, show_one, tenant_id
 from pgtally.cli.events import Source, run_import
 from pgtally.cli.meters import CREATE as CREATE_METER
 from pgtally.cli.meters import LIST as LIST_METERS
 from pgtally.cli.tenants import CREATE, UPDATE
-from pgtally.endpoints.meters import NewMeter
-from pgtally.endpoints.tenants import Tenant
+
+if TYPE_CHECKING:
+    from pgtally.endpoints.meters import NewMeter
+    from pgtally.endpoints.tenants import Tenant
 
 FIND = """
   select *
@@ -45,6 +49,8 @@ def export_command(dsn: str, as_json: bool, tenant: str, file: str) -> None:
     `pgtally tenant import` takes it, here or elsewhere. API keys and BI logins are not in it, nor
     figures of days whose raw events retention has removed.
     """
+    from pgtally.cli import transfer
+
     # Whole or not there: what is cut off keeps another name.
     part = Path(file + ".part")
     with connect(dsn) as connection:
@@ -73,6 +79,8 @@ def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
     (or `meter fill`). Run it again after an interruption: it goes on with the tenant that it made,
     and stores nothing twice.
     """
+    from pgtally.cli import transfer
+
     source = Source(file)
     try:
         found, lines = transfer.read_copy(transfer.open_input(source.raw))

@@ -8,7 +8,6 @@ from uuid import UUID
 import psycopg
 import rich_click as click
 from psycopg.types.json import Jsonb
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pgtally.cli.console import (
     Row,
@@ -206,6 +205,8 @@ def tenant_delete(dsn: str, as_json: bool, tenant: str, confirm: str, batch: int
     rows go while others work. Interrupted, run it again, or leave the rest to the hourly maintain.
     Exit code 1 if BI logins are left: they are named. `pgtally tenant export` keeps a copy, before.
     """
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     told: set[str | None] = set()
 
