@@ -191,7 +191,7 @@ def test_ids_times_and_retries(client, db):
         ({"type": "track", "event": "a", "userId": "u", "timestamp": "yesterday"}, "timestamp"),
         ({"type": "track", "event": "a", "userId": "u", "properties": [1]}, "properties"),
         ({"type": "track", "event": "a", "userId": {"id": 1}}, "userId"),
-        ({"type": "track", "event": "a", "userId": "u", "properties": {"x": "y" * 66_000}}, "properties"),
+        ({"type": "track", "event": "a", "userId": "u", "properties": {"x": "y" * 1_100_000}}, "properties"),
     ],
 )  # fmt: skip
 def test_a_message_that_is_no_event_is_kept_with_its_reason(client, db, message, reason):

@@ -21,7 +21,7 @@ from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, passage_of
 from pgtally.http.replies import respond
 from pgtally.ingest import messages
-from pgtally.ingest.events import MAX_ERRORS, MAX_EVENTS, Batch
+from pgtally.ingest.events import MAX_DATA_BYTES, MAX_ERRORS, MAX_EVENTS, Batch
 from pgtally.ingest.messages import Unmappable
 from pgtally.problems import FieldError, Problem
 
@@ -78,7 +78,7 @@ def add_message(batch: Batch, message: Any, index: int, tenant: UUID, now: datet
         index, messages.time(message, ("time",), None, now), uuid5(tenant, identity),
         messages.text(message["type"], "type") or "", value,
         messages.text(message.get("subject"), "subject"), None,
-        messages.encode_data(data, "data"),
+        messages.encode_data(data, "data", MAX_DATA_BYTES),
     )  # fmt: skip
 
 

@@ -13,10 +13,12 @@ from uuid import UUID, uuid5
 import msgspec
 
 from pgtally.formats import as_text, encode, encode_sorted
-from pgtally.ingest.events import MAX_DATA_BYTES, Batch, data_problem, is_storable
+from pgtally.ingest.events import Batch, data_problem, is_storable
 from pgtally.ingest.uuid7 import uuid7_time
 from pgtally.problems import FieldError, Problem
 
+# Of the data of a message; in replay the same: sql/functions/ingest/replay_errors.sql.
+MAX_EVENT_BYTES = 1_048_576
 _any = msgspec.json.Decoder(Any, float_hook=Decimal)
 _surrogate = re.compile("[\ud800-\udfff]")
 
@@ -140,7 +142,7 @@ def put_apart(data: dict[str, Any], name: str, more: dict[str, Any]) -> None:
         data[f"${name}" if name in data else name] = more
 
 
-def encode_data(data: dict[str, Any], name: str, max_bytes: int = MAX_DATA_BYTES) -> bytes:
+def encode_data(data: dict[str, Any], name: str, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
     """`data` as it is stored. Raises Unmappable, which names the field that it came from."""
     encoded = encode(data)
     if problem := data_problem(encoded, max_bytes):

@@ -22,7 +22,7 @@ declare
 begin
   rejected := 0;
   for v_row in
-    select r.rejected_id, r.rejected_at, r.event
+    select r.rejected_id, r.rejected_at, r.event, r.source
     from tally.rejected_events as r
     where r.tenant_id = p_tenant
       and r.replayable
@@ -31,7 +31,7 @@ begin
     limit 10000
     for update
   loop
-    v_errors := tally.replay_errors(v_tenant, v_row.event, v_row.rejected_at);
+    v_errors := tally.replay_errors(v_tenant, v_row.event, v_row.rejected_at, v_row.source);
     if v_errors = '[]' then
       v_event := tally.event_columns(v_row.event::json, v_row.rejected_at);
       v_ids := v_ids || v_row.rejected_id;

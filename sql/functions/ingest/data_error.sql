@@ -1,7 +1,7 @@
 -- The data of an event as it stands in the JSON: what jsonb could not store, or what is out of bounds.
 -- Brackets and numbers are looked for where no string is (301 characters in two pieces, since 255 is
 -- the most that a regular expression can count).
-create function tally.data_error(p_raw text) returns text
+create function tally.data_error(p_raw text, p_max_bytes integer default 65536) returns text
 language plpgsql immutable strict parallel safe
 set search_path = ''
 as $$
@@ -10,8 +10,8 @@ declare
 begin
   if left(p_raw, 1) <> '{' then
     return 'expected an object';
-  elsif octet_length(p_raw) > 65536 then
-    return 'longer than 65,536 bytes';
+  elsif octet_length(p_raw) > p_max_bytes then
+    return format('longer than %s bytes', to_char(p_max_bytes, 'FM9,999,999'));
   elsif p_raw ~ '(?<!\\)(\\\\)*\\u0000' then
     return 'holds a NUL character, which cannot be stored';
   end if;

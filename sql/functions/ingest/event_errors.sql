@@ -1,6 +1,9 @@
 -- What is wrong with one event given as JSON: a row for each error, none if it is good. The same rules
 -- as in the service's ingest/events.py, which a test holds: it sends the same events through both.
-create function tally.event_errors(p_event json, p_index bigint) returns setof jsonb
+create function tally.event_errors(
+  p_event json, p_index bigint, p_max_data_bytes integer default 65536
+)
+returns setof jsonb
 language plpgsql stable strict
 set search_path = ''
 as $$
@@ -24,7 +27,7 @@ begin
         then 'unknown field; known are type, occurredAt, id, actorId, sessionId, value and data'
       when v_field.type = 'null' and v_field.key <> 'type' then null
       when v_field.key = 'value' then tally.value_error(v_field.raw)
-      when v_field.key = 'data' then tally.data_error(v_field.raw)
+      when v_field.key = 'data' then tally.data_error(v_field.raw, p_max_data_bytes)
       when v_field.type <> 'string' then 'expected a string'
       when v_field.raw ~ '(?<!\\)(\\\\)*\\u0000' then 'holds a NUL character, which cannot be stored'
       else tally.text_error(p_event, v_field.key, v_field.raw::json #>> '{}')

@@ -1,6 +1,7 @@
--- What is wrong with a rejected event by today's rules, time bounds included.
+-- What is wrong with a rejected event by today's rules, time bounds included. One that came through
+-- the door of another client may have 1 MB of data, as it may there; the door has bounded it.
 create function tally.replay_errors(
-  p_tenant tally.tenant_context, p_event text, p_rejected_at timestamptz
+  p_tenant tally.tenant_context, p_event text, p_rejected_at timestamptz, p_source text
 )
 returns jsonb
 language plpgsql volatile strict
@@ -10,7 +11,8 @@ declare
   v_errors jsonb;
 begin
   select coalesce(jsonb_agg(e - 'index'), '[]') into v_errors
-  from tally.event_errors(p_event::json, 0) as e;
+  from tally.event_errors(
+    p_event::json, 0, case p_source when 'bulk' then 65536 else 1048576 end) as e;
   if v_errors = '[]' then
     select coalesce(jsonb_agg(jsonb_build_object('pointer', '/occurredAt', 'detail', t.error)), '[]')
     into v_errors
