@@ -41,7 +41,8 @@ begin
     public.hll_union_agg(r.uniques) filter (where v_with_unique),
     null::numeric,
     sum(r.largest_group)::bigint,
-    string_agg(r.value_histogram, '') filter (where v_with_percentiles)
+    -- Compact here, since it is read several times from here on.
+    tally.histogram_compact(string_agg(r.value_histogram, '') filter (where v_with_percentiles))
   from (
     select
       s.period_start as starts_at,
