@@ -347,7 +347,7 @@ async def break_down_events(request: Incoming, db: Db) -> Response[Breakdown]:
     _, _, total, count, _, errors, source, exact, bound, near, start, end = rows[-1]
     answer = Breakdown(
         by=arguments["by"], groups=groups, missing=missing, other=other, total=total, count=count,
-        source=source, exact=exact, error_bound=bound, relative_error=near or None, value_errors=errors,
-        resolved_from=start, resolved_to=end,
+        source=source, exact=exact, error_bound=bound,
+        relative_error=near or None, value_errors=errors, resolved_from=start, resolved_to=end,
     )  # fmt: skip
     return _resolved(respond_list(request, listed, BreakdownRow, answer), rows)
