@@ -696,6 +696,13 @@ MUTANTS = [
         ";",
         "test_meters.py",
     ),
+    Mutant(
+        "meters: the total is read from a meter that has not the groups",
+        "group_totals.sql",
+        "  if p_pick = '' then",
+        "  if p_pick is not null then",
+        "test_meters.py",
+    ),
 ]
 
 

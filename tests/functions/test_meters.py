@@ -834,6 +834,20 @@ def test_percentiles_of_a_meter_are_closer_to_the_exact_ones_than_the_error_that
             assert (total, error) == (percentile("p90", found, True), Decimal("0.01"))
 
 
+def test_percentiles_of_groups_that_no_meter_has_are_exact_with_their_total(db, new_tenant):
+    tenant = new_tenant()
+    stored: dict = {}
+    store(db, tenant, stored, priced())
+    # It has the total and other groups.
+    make = "select * from api.meter_create(%s, 'm', p_by => '{type}', p_percentiles => true)"
+    one(db, make, tenant)
+    one(db, "call tally.fill()")
+    for measure in PERCENTILES:
+        question = ("by k", None, None, measure, 5)
+        assert ask(db, tenant, stored, (*question, True)) == "events"
+        assert ask(db, tenant, stored, (*question, False)) == "meter m"
+
+
 @pytest.mark.parametrize("unit", ["day", "week", "month"])
 def test_days_weeks_and_months_of_a_meter_have_percentiles_by_group_as_bi_tools_see(
     db, new_tenant, unit

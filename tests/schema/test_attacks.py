@@ -36,6 +36,7 @@ BI_FUNCTIONS = {
     "check_query", "event_totals", "measure", "measures", "range_parts", "range_total",
     "edge_totals", "period_rows", "range_rows", "tenant_read", "meter_versions",
     "actor_totals", "range_rows_of", "summary_rows", "summary_rows_of", "waiting_deltas", "waiting_rows",
+    "histogram_percentiles",
 }  # fmt: skip
 
 

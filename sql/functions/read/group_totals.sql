@@ -43,7 +43,10 @@ begin
     from tally.range_rows(v_id, v_parts, p_question.event_types, not v_grouped, v_with_actors) as r;
     return;
   end if;
-  v_meter := tally.meter_find(p_tenant, p_question);
+  -- What is picked needs the events, also where a meter has the total and not the groups.
+  if p_pick = '' then
+    v_meter := tally.meter_find(p_tenant, p_question);
+  end if;
   for v_part in
     select * from tally.meter_parts(p_tenant, v_meter, v_from, v_to, p_coarsest, v_grouped, p_raw_days)
   loop
