@@ -98,6 +98,20 @@ def test_a_copy_has_the_settings_the_calendar_and_every_figure(pgtally, db, tena
     }  # fmt: skip
 
 
+def test_a_copy_holds_also_what_is_larger_than_an_event_of_our_own_may_be(
+    pgtally, service, db, tmp_path
+):
+    """1 MB of data from Segment's clients, 64 KB from others."""
+    client = service.tenant(name=(name := name_of("large")))
+    message = {"type": "track", "event": "a", "userId": "u", "properties": {"k": "x" * 900_000}}
+    assert client.post("/v1/track", json=message).status_code == 200
+    file = tmp_path / "tenant.ndjson.gz"
+    pgtally("tenant", "export", name, file)
+    made = pgtally("tenant", "import", file, "--name", name_of("copy"), "--json")
+    assert (made["accepted"], made["bad"]) == (1, 0)
+    assert events(db, made["tenant_id"]) == events(db, client.tenant_id)
+
+
 def test_a_deleted_tenant_comes_back_from_its_copy(pgtally, db, tenant, tmp_path):
     original, name = tenant
     file = tmp_path / "tenant.ndjson.gz"

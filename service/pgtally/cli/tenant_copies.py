@@ -93,7 +93,7 @@ def import_command(dsn: str, as_json: bool, name: str, file: str) -> None:
     with connect(dsn) as connection:
         made = _find_or_create(connection, copy, name or copy.name)
         tenant = made["tenant_id"]
-    result = run_import(dsn, tenant, source, lines, again="run it again, it goes on")
+    result = run_import(dsn, tenant, source, lines, "copy", again="run it again, it goes on")
     with connect(dsn) as connection:
         _create_meters(connection, tenant, found.meters)
         # Now: with its retention, a tenant refuses older events.

@@ -29,12 +29,13 @@ from pgtally.endpoints.meters import Meter, NewMeter, definition_of
 from pgtally.endpoints.raw_events import FIRST, PAGE, RawEvent, events_of
 from pgtally.formats import csv_lines, encode
 from pgtally.formats import lines as ndjson_lines
-from pgtally.ingest.events import Batch, Event, decode_events, utc_now
-from pgtally.ingest.messages import Unmappable, decode
+from pgtally.ingest.events import MAX_DATA_BYTES, Batch, Event, decode_events, utc_now
+from pgtally.ingest.messages import MAX_EVENT_BYTES, Unmappable, decode
 from pgtally.ingest.store import INGEST
 from pgtally.problems import FieldError, Problem, of_database_error
 
-Format = Literal["ndjson", "csv", "segment"]
+# "copy" is NDJSON of `pgtally tenant export`.
+Format = Literal["ndjson", "csv", "segment", "copy"]
 LINES = 5_000
 RECONNECT_SECONDS = 60
 # Begins a line of a CSV file that is no event, and is followed by the reason.
@@ -187,7 +188,9 @@ def _decode(
         number, line = lines[index]
         return uuid5(tenant, f"{number} {hashlib.sha256(line).hexdigest()}")
 
-    batch = decode_events([line for _, line in lines], now, _decoder, make_id)
+    # The copy of a tenant holds what any door took.
+    max_data_bytes = MAX_EVENT_BYTES if form == "copy" else MAX_DATA_BYTES
+    batch = decode_events([line for _, line in lines], now, _decoder, make_id, max_data_bytes)
     for one in batch.errors:
         if (line := lines[one.index or 0][1]).startswith(NO_EVENT):
             one.detail = line.decode()

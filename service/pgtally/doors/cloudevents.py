@@ -15,7 +15,7 @@ from litestar import Response, post
 
 from pgtally import formats
 from pgtally.endpoints.events import Receipt
-from pgtally.http.body import inflate, media_type_of, off_loop, receive_body
+from pgtally.http.body import inflate, media_type_of, receive_body
 from pgtally.http.intake import store_messages
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, passage_of
@@ -24,6 +24,7 @@ from pgtally.ingest import messages
 from pgtally.ingest.events import MAX_DATA_BYTES, MAX_ERRORS, MAX_EVENTS, Batch
 from pgtally.ingest.messages import Unmappable
 from pgtally.problems import FieldError, Problem
+from pgtally.threads import off_loop
 
 MAX_BODY_BYTES = 1_048_576
 EVENT = "application/cloudevents+json"

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from pgtally import formats
 from pgtally.database import NAMED
-from pgtally.http.body import NDJSON_TYPES, media_type_of, off_loop, read_body
+from pgtally.http.body import NDJSON_TYPES, media_type_of, read_body
 from pgtally.http.operation import Operation
 from pgtally.http.passage import Db, Incoming, caller_of, passage_of
 from pgtally.http.replies import respond
@@ -31,6 +31,7 @@ from pgtally.ingest.events import (
 )
 from pgtally.ingest.group_commit import GroupCommit
 from pgtally.problems import FieldError, Problem, of_database_error
+from pgtally.threads import off_loop
 
 RECEIPT = f"""
   select accepted, duplicates, conflicts, response, created_at

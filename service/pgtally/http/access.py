@@ -9,12 +9,13 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
 from pgtally.http.authentication import Authentication
-from pgtally.http.body import GZIP, off_loop, receive_all
+from pgtally.http.body import GZIP, receive_all
 from pgtally.http.edge import address_of
 from pgtally.http.operation import CLOSED, Operation, operation_of, unauthorized
 from pgtally.http.passage import Caller, passage_of
 from pgtally.http.rate_limit import AddressLimit, AtOnce, Held, RateLimit
 from pgtally.problems import Problem
+from pgtally.threads import off_loop
 
 
 class Access(ASGIMiddleware):

@@ -1,9 +1,7 @@
 """The body of a request: read, inflated, decoded strictly, all within bounds."""
 
-import asyncio
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,17 +11,13 @@ from litestar.types import Receive
 from pgtally.formats import JSON, NDJSON, all_text
 from pgtally.http.passage import passage_of
 from pgtally.problems import FieldError, Problem
+from pgtally.threads import off_loop
 from pgtally.wording import decode_error
 
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl")
-OFF_LOOP_BYTES = 262_144
-# More would decode no more, since one thread at a time runs Python, and the loop is one of those
-# that wait for a turn: beside six threads it was late by 70 to 100 ms (p99), beside two by 30.
-_threads = ThreadPoolExecutor(2, "decode")
 # A body up to this may wait for its key without being counted.
 SMALL_BYTES = 65_536
 GZIP = b"\x1f\x8b"
-Result = TypeVar("Result")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
@@ -84,14 +78,6 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     except UnicodeDecodeError as error:
         raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
     return body
-
-
-async def off_loop(size: int, work: Callable[..., Result], *arguments: Any) -> Result:
-    """Does work on that many bytes, in a thread if they are many, so that the requests of others go
-    on meanwhile."""
-    if size <= OFF_LOOP_BYTES:
-        return work(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_threads, work, *arguments)
 
 
 async def read_struct(

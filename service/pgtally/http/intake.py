@@ -10,13 +10,14 @@ import msgspec
 
 from pgtally import formats
 from pgtally.database import Database
-from pgtally.http.body import GZIP, OFF_LOOP_BYTES, inflate, off_loop, receive_body
+from pgtally.http.body import GZIP, inflate, receive_body
 from pgtally.http.operation import Door, unauthorized
 from pgtally.http.passage import Incoming, caller_of, passage_of
 from pgtally.ingest import store
 from pgtally.ingest.events import Batch, utc_now
 from pgtally.ingest.messages import Mapper, decode, map_all
 from pgtally.problems import FieldError
+from pgtally.threads import OFF_LOOP_BYTES, off_loop
 
 CHUNK = 5_000
 

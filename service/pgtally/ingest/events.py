@@ -198,6 +198,7 @@ def decode_events(
     now: datetime,
     decoder: msgspec.json.Decoder[Any] = _event,
     make_id: Callable[[int], UUID] | None = None,
+    max_data_bytes: int = MAX_DATA_BYTES,
 ) -> Batch:
     """Decodes events one by one. Every bad one gets its errors, with its index. An event without an
     id gets one of make_id, by default a UUIDv7 of now."""
@@ -216,7 +217,7 @@ def decode_events(
         data = bytes(event.data)
         if data == b"null":
             data = b"{}"
-        if problem := data_problem(data):
+        if problem := data_problem(data, max_data_bytes):
             problems.append((problem, "/data"))
         for name, text in (
             ("type", event.type),

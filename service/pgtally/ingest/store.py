@@ -9,9 +9,11 @@ from psycopg.types.json import Jsonb
 
 from pgtally import formats
 from pgtally.database import NAMED, Database
+from pgtally.ingest.dumped import dump
 from pgtally.ingest.events import MAX_ERRORS, Batch
 from pgtally.metrics import BATCH
 from pgtally.problems import FieldError, is_about_content, of_database_error
+from pgtally.threads import OFF_LOOP_BYTES, off_loop
 from pgtally.vocabulary import EVENT_COLUMNS
 
 # The columns of events, one array each. Placeholders with b go in binary; psycopg would send lists
@@ -47,6 +49,8 @@ INGEST_REQUEST = f"""
     p_dry_run => %(dry_run)s::boolean)
   {NAMED}
 """
+# More events are put into arrays in a thread: 10,000 would hold up everybody for 25 ms.
+DUMPED_APART = 1000
 
 
 class Rejected(msgspec.Struct):
@@ -104,8 +108,11 @@ async def store(
     rejected: list[Rejected],
 ) -> Outcome:
     """One call. Raises what Database.call raises."""
+    columns = batch.arguments()
+    if len(batch.index) > DUMPED_APART:
+        columns = await off_loop(OFF_LOOP_BYTES + 1, dump, columns)
     arguments = {
-        **batch.arguments(),
+        **columns,
         "tenant": tenant,
         "rejected": Jsonb(rejected, dumps=formats.encode),
         "idempotency_key": options.idempotency_key,
