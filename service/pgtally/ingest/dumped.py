@@ -1,5 +1,5 @@
-"""Arguments of a statement that are in PostgreSQL's binary form already: psycopg would make it when
-it sends the statement, in the loop that serves everybody."""
+"""Arguments of a statement that have the form in which they are sent: psycopg would give it to them
+when it sends the statement, in the loop that serves everybody."""
 
 from typing import Any, Self
 
@@ -9,12 +9,12 @@ from psycopg.pq import Format
 
 
 class Dumped:
-    """A value as it is sent, and the type that it has."""
+    """A value as it is sent, with its type and form: nothing but NULLs goes as text."""
 
-    __slots__ = ("oid", "sent")
+    __slots__ = ("form", "oid", "sent")
 
-    def __init__(self, sent: Any, oid: int) -> None:
-        self.sent, self.oid = sent, oid
+    def __init__(self, sent: Any, oid: int, form: Format) -> None:
+        self.sent, self.oid, self.form = sent, oid, form
 
 
 class DumpedDumper(Dumper):
@@ -23,11 +23,11 @@ class DumpedDumper(Dumper):
     format = Format.BINARY
 
     def get_key(self, obj: Dumped, format: PyFormat) -> Any:
-        return (self.cls, obj.oid)
+        return (self.cls, obj.oid, obj.form)
 
     def upgrade(self, obj: Dumped, format: PyFormat) -> Self:
         dumper = type(self)(self.cls)
-        dumper.oid = obj.oid
+        dumper.oid, dumper.format = obj.oid, obj.form
         return dumper
 
     def dump(self, obj: Dumped) -> Any:
@@ -43,5 +43,5 @@ def dump(arguments: dict[str, object]) -> dict[str, object]:
     dumped: dict[str, object] = {}
     for name, value in arguments.items():
         dumper = transformer.get_dumper(value, PyFormat.BINARY)
-        dumped[name] = Dumped(dumper.dump(value), dumper.oid)
+        dumped[name] = Dumped(dumper.dump(value), dumper.oid, dumper.format)
     return dumped
