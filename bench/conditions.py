@@ -11,8 +11,6 @@ from bench.http_load import Load, Service, load, request, write_until_stopped
 from bench.report import Report
 from bench.setup import Connection, Scratch, connect, seconds
 
-# As often as pg_cron does.
-FOLD_SECONDS = 60.0
 WRITERS = 64
 READERS = 8
 ASKED_SECONDS = 3
@@ -44,8 +42,9 @@ def writer(dsn: str, port: int, key: str) -> Iterator[None]:
 
     def fold() -> None:
         with connect(dsn) as connection:
-            while not stop.wait(FOLD_SECONDS):
-                connection.execute("call tally.fold()")
+            # As pg_cron does.
+            while not stop.wait(2):
+                connection.execute("call tally.fold('50 s')")
 
     folding = threading.Thread(target=fold)
     process.start()

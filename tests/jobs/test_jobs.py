@@ -66,25 +66,33 @@ def test_a_tenant_who_brings_more_than_can_be_folded_does_not_keep_the_others_wa
     db, new_tenant
 ):
     endless, other = new_tenant(), new_tenant()
-    for tenant in (endless, other):
-        ingest(db, tenant, [Event(NOW, UUID(int=1), "a")])
+    for tenant, deltas in ((endless, 3), (other, 1)):
+        for n in range(deltas):
+            ingest(db, tenant, [Event(NOW, UUID(int=n), "a")])
     db.execute(
         f"""
         create or replace function tally.fold_tenant(p_tenant uuid, p_limit integer default 20000)
         returns integer language plpgsql volatile strict as $$
         begin
-          if p_tenant = '{endless}' then
-            perform pg_sleep(1.7);
-            return p_limit;
+          delete from tally.summary_deltas
+          where tenant_id = p_tenant
+            and delta_id = (select min(delta_id) from tally.summary_deltas where tenant_id = p_tenant);
+          if p_tenant = '{other}' then
+            return 1;
           end if;
-          delete from tally.summary_deltas where tenant_id = p_tenant;
-          return 1;
+          perform pg_sleep(2.6);
+          insert into tally.summary_deltas (tenant_id, quarter_hour, event_type, event_count, value_count)
+          values (p_tenant, date_bin('15 minutes', now(), 'epoch'), 'a', 1, 0);
+          return p_limit;
         end
         $$
         """.encode()
     )
-    # Three steps of 1.7 s are more than 5 s.
-    assert one(db, "call tally.fold()") == (3 * 20_000 + 1, 2, 0)
+    # A turn ends with the second step, after 5 s. What waited at the beginning takes two turns; what
+    # came meanwhile is for the next run.
+    assert one(db, "call tally.fold()") == (4 * 20_000 + 1, 2, 0)
+    (left,) = one(db, "select count(*) from tally.summary_deltas where tenant_id = %s", endless)
+    assert left == 3
 
 
 def test_fold_ends_at_once_where_nothing_waits(db):
